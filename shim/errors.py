@@ -1,0 +1,56 @@
+"""The error tree.
+
+    ShimError
+    ├── ProtocolError      the other side broke a protocol; carries the reply it is owed
+    ├── UpstreamError      the upstream is away or broke SOCKS5
+    ├── ConfigError        a setting is wrong: file, key, value, what is allowed
+    ├── ListenError        an address could not be listened on
+    └── LocalUsageError    we called a codec in a state in which that is not legal: a bug
+
+Any other exception that leaves a codec or the judge is a bug.
+No message holds a destination, a name or a credential: peers and logs get codes, never contents.
+"""
+
+from __future__ import annotations
+
+
+class ShimError(Exception):
+    """All of the shim's own errors."""
+
+
+class ProtocolError(ShimError):
+    """A client broke the protocol.
+
+    `error` is a short code for the log, `reply` the bytes that the client is owed (may be empty),
+    `protocol` what it seems to have spoken when that is foreign to the port ("http", "tls", "ssh", "unknown").
+    """
+
+    def __init__(self, error: str, reply: bytes = b"", protocol: str | None = None) -> None:
+        super().__init__(error)
+        self.error = error
+        self.reply = reply
+        self.protocol = protocol
+
+
+class UpstreamError(ShimError):
+    """The upstream could not be used; `error` is a short code for the log."""
+
+    def __init__(self, error: str) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+class ConfigError(ShimError):
+    """One or more settings are wrong. Each problem is one finished line for a person."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class ListenError(ShimError):
+    """A listener could not be bound."""
+
+
+class LocalUsageError(ShimError):
+    """A codec was called in a state that does not allow it."""

@@ -1,0 +1,204 @@
+"""Everything that can have happened, as frozen values.
+
+`at` is seconds since the epoch, UTC. `conn` and `query` are opaque ids, unique in a run.
+Invariants (tested): every accepted connection ends in exactly one ConnectionClosed;
+every parsed request has exactly one RequestDecided, before its reply.
+Destinations stand here in clear: only `shim.record` turns events into text, and scrubs there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shim.model import Action, Answer, Confidence, LeakKind, Peer, Process, Request, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The listeners are bound, upstream up or not. Addresses as HOST:PORT, [V6]:PORT or unix:PATH."""
+
+    at: float
+    socks: tuple[str, ...]
+    http: tuple[str, ...]
+    dns: tuple[str, ...]
+    dashboard: tuple[str, ...]
+    upstream: str | None
+    mode: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestDecided:
+    """A request was parsed and judged; its reply has not been sent yet."""
+
+    at: float
+    conn: str
+    peer: Peer
+    listener: str
+    request: Request
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakeFailed:
+    """A client broke the protocol or ran out of time before a request was parsed.
+
+    `foreign` names another protocol than the port's when its first bytes show one; `reply` is what was sent.
+    """
+
+    at: float
+    conn: str
+    peer: Peer
+    listener: str
+    error: str
+    reply: bytes
+    foreign: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamAnswered:
+    """The upstream replied to a request. For RESOLVE, `answer.host` is what Tor found."""
+
+    at: float
+    conn: str
+    peer: Peer
+    request: Request
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamFailed:
+    """The upstream is away, slow or broke SOCKS5. `upstream` is its address, `error` a short code."""
+
+    at: float
+    upstream: str
+    error: str
+    conn: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamChanged:
+    """`auto` has chosen an upstream."""
+
+    at: float
+    upstream: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TorBootstrapped:
+    """Our own tor child reports how far it is. `progress` is 0 to 100, `summary` Tor's own short text."""
+
+    at: float
+    progress: int
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionClosed:
+    """An accepted connection has ended, for whatever reason.
+
+    `sent` counts application bytes passed to the upstream, `received` bytes written to the client,
+    the handshake's replies included; `seconds` since accept.
+    """
+
+    at: float
+    conn: str
+    sent: int
+    received: int
+    seconds: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeakFound:
+    """A finding, or a higher revision of one. `advice` is a message id of the catalogue."""
+
+    at: float
+    finding: str
+    revision: int
+    kind: LeakKind
+    confidence: Confidence
+    protocol: str
+    port: int | None
+    destination: str
+    action: Action
+    evidence: tuple[str, ...]
+    rule: str
+    advice: str
+    conn: str | None = None
+    query: str | None = None
+    name: str | None = None
+    process: Process | None = None
+    process_reason: str | None = "off"
+    prevented: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigReloaded:
+    """SIGHUP: the new configuration is in force, but for the keys listed, which need a restart."""
+
+    at: float
+    needs_restart: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigRejected:
+    """SIGHUP: the new configuration is bad, the old one stays."""
+
+    at: float
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerPaused:
+    """accept() failed for want of descriptors or memory; the listener rests for a moment."""
+
+    at: float
+    listener: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionRefused:
+    """A limit refused a connection before anything was read from it. `limit` names the setting."""
+
+    at: float
+    conn: str
+    peer: Peer
+    limit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Draining:
+    """The shim ends: no new connections, `open` ones may finish for `seconds`."""
+
+    at: float
+    open: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """An exception that should not have happened: its type and place, never its contents."""
+
+    at: float
+    error: str
+    place: str
+
+
+Event = (
+    Ready
+    | RequestDecided
+    | HandshakeFailed
+    | UpstreamAnswered
+    | UpstreamFailed
+    | UpstreamChanged
+    | TorBootstrapped
+    | ConnectionClosed
+    | LeakFound
+    | ConfigReloaded
+    | ConfigRejected
+    | ListenerPaused
+    | ConnectionRefused
+    | Draining
+    | Fault
+)

@@ -1,0 +1,197 @@
+"""The nouns: what a request, a verdict and a finding are made of.
+
+Values only: no sockets, no clocks, no policy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum, StrEnum
+from ipaddress import IPv4Address, IPv6Address
+
+Host = IPv4Address | IPv6Address | str
+"""DST.ADDR: an address as the client's binary field gave it, or a name (possibly an address as text)."""
+
+
+class Protocol(StrEnum):
+    """What the client spoke. SOCKS4 and SOCKS4a are told apart by the form of the address."""
+
+    SOCKS4 = "socks4"
+    SOCKS4A = "socks4a"
+    SOCKS5 = "socks5"
+    HTTP = "http"
+
+
+class Command(StrEnum):
+    """CMD of RFC 1928 section 4, and Tor's two extensions (socks-extensions, section 2)."""
+
+    CONNECT = "CONNECT"
+    BIND = "BIND"
+    UDP_ASSOCIATE = "UDP_ASSOCIATE"
+    RESOLVE = "RESOLVE"
+    RESOLVE_PTR = "RESOLVE_PTR"
+
+
+class Reply(IntEnum):
+    """REP of RFC 1928 section 6. Tor's F0 to F7 travel as plain integers: `Answer.reply` is an `int`."""
+
+    SUCCEEDED = 0x00
+    GENERAL_FAILURE = 0x01
+    NOT_ALLOWED = 0x02
+    NETWORK_UNREACHABLE = 0x03
+    HOST_UNREACHABLE = 0x04
+    CONNECTION_REFUSED = 0x05
+    TTL_EXPIRED = 0x06
+    COMMAND_NOT_SUPPORTED = 0x07
+    ADDRESS_TYPE_NOT_SUPPORTED = 0x08
+
+
+class Mode(StrEnum):
+    """What is done about an unsafe request: tell, refuse, or send the name in its place."""
+
+    WARN = "warn"
+    BLOCK = "block"
+    REPAIR = "repair"
+
+
+class Exposure(StrEnum):
+    """What the application gave away before it asked us."""
+
+    NAME = "name"
+    ADDRESS = "address"
+    ADDRESS_AS_TEXT = "address_as_text"
+    ISSUED = "issued"
+    RESOLVED_BY_TOR = "resolved_by_tor"
+    LOCAL = "local"
+    NOT_APPLICABLE = "not_applicable"
+
+
+class Action(StrEnum):
+    """What became of a request or query."""
+
+    FORWARD = "forward"
+    REPAIR = "repair"
+    BLOCK = "block"
+
+
+class LeakKind(StrEnum):
+    """The kinds of finding; each is described in docs/leaks.md."""
+
+    ADDRESS_ONLY = "address_only"
+    ADDRESS_AS_TEXT = "address_as_text"
+    LOCAL_RESOLUTION = "local_resolution"
+    DNS_BESIDE_PROXY = "dns_beside_proxy"
+    DNS_QUERY = "dns_query"
+    ONION_IN_DNS = "onion_in_dns"
+    UDP_ATTEMPT = "udp_attempt"
+    BIND_ATTEMPT = "bind_attempt"
+    PLAINTEXT_PORT = "plaintext_port"
+    LOCAL_DESTINATION = "local_destination"
+    DIRECT_TRAFFIC = "direct_traffic"
+    NOT_SOCKS = "not_socks"
+
+
+class Confidence(StrEnum):
+    """How sure a finding is. An address alone is never more than possible."""
+
+    POSSIBLE = "possible"
+    PROBABLE = "probable"
+    CONFIRMED = "confirmed"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Username and password, byte for byte: Tor's key for stream isolation. Never shown, never logged."""
+
+    username: bytes = field(repr=False)
+    password: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One parsed request, of any protocol. `port` is 0 to 65535."""
+
+    protocol: Protocol
+    command: Command
+    host: Host
+    port: int
+    credentials: Credentials | None = None
+
+    @property
+    def destination(self) -> str:
+        """HOST:PORT as the client sent it, an IPv6 address in brackets. Names its target: scrub it."""
+        return endpoint(self.host, self.port)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A SOCKS reply: REP (F0 to F7 included) and the bound address."""
+
+    reply: int
+    host: Host
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who connected: a socket address, or the uid behind a unix socket."""
+
+    host: str
+    port: int
+    uid: int | None = None
+
+    @property
+    def key(self) -> str:
+        """What makes two connections the same client: the source address, or the uid."""
+        return self.host if self.uid is None else f"uid:{self.uid}"
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """The program behind a socket."""
+
+    pid: int
+    name: str
+    exe: str | None
+
+
+class Standing(Enum):
+    """What is known of an address before it is judged."""
+
+    UNKNOWN = "unknown"
+    ISSUED = "issued"
+    STALE = "stale"
+    RESOLVED_BY_TOR = "resolved_by_tor"
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """What the memory of answers says of one address: its standing, and the names it was given for."""
+
+    standing: Standing = Standing.UNKNOWN
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is to be done. `reply` is the refusal's REP, `host` the name that replaces an address."""
+
+    action: Action
+    reason: str | None = None
+    reply: Reply | None = None
+    host: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One request judged: what was exposed, and what is done about it."""
+
+    exposure: Exposure
+    decision: Decision
+    names: tuple[str, ...] = ()
+
+
+def endpoint(host: Host, port: int) -> str:
+    """HOST:PORT, or [V6]:PORT."""
+    text = str(host)
+    return f"[{text}]:{port}" if ":" in text and not text.startswith("[") else f"{text}:{port}"
