@@ -5,12 +5,23 @@ Only parses: a host must be an IP address (or `localhost`, which means 127.0.0.1
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from ipaddress import ip_address
 
 from shim.model import endpoint
 
 _LOOPBACK_NAME = "localhost"
+_MAX_PORT = 65535
+_MAX_PATH_BYTES = 107  # sun_path of unix(7) holds 108, the last of them NUL
+
+
+class AddressError(ValueError):
+    """Some text is no ADDR. `reason` is the id of a message that says why."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +34,15 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """Read one ADDR. ValueError, with the reason, when it is none."""
+        """Read one ADDR. AddressError, with the reason, when it is none."""
         if text.startswith("unix:"):
-            if not text[5:]:
-                raise ValueError("unix: needs a path")
-            return cls(path=text[5:])
+            path = text.removeprefix("unix:")
+            if not 0 < len(path.encode("utf-8", "surrogateescape")) <= _MAX_PATH_BYTES or "\0" in path:
+                raise AddressError("reason.path", "unix: needs a path of 1 to 107 bytes")
+            return cls(path=path)
         host, colon, port = text.rpartition(":")
-        if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
-            raise ValueError("port must be 0-65535")
+        if not colon or not re.fullmatch("[0-9]{1,5}", port) or int(port) > _MAX_PORT:
+            raise AddressError("reason.port", "port must be 0-65535")
         return cls(host=_literal(host), port=int(port))
 
     @property
@@ -50,11 +62,13 @@ class Address:
 def _literal(host: str) -> str:
     if host.lower() == _LOOPBACK_NAME:
         return "127.0.0.1"
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        raise ValueError("an IPv6 address needs brackets")
+    bare = host.removeprefix("[").removesuffix("]")
+    if ":" in bare and host != f"[{bare}]":
+        raise AddressError("reason.brackets", "an IPv6 address needs brackets")
     try:
-        return str(ip_address(host))
+        address = ip_address(bare)
     except ValueError:
-        raise ValueError("host must be an IP address: names are never resolved") from None
+        address = None
+    if address is None or (address.version == 4 and host != bare):
+        raise AddressError("reason.host", "host must be an IP address: names are never resolved")
+    return str(address)
