@@ -184,6 +184,15 @@ class Fault:
     error: str
     place: str
 
+    @classmethod
+    def of(cls, error: BaseException | None, at: float) -> Fault:
+        """What happened and in which line of which file: nothing of what the exception says."""
+        trace = None if error is None else error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        place = "unknown" if trace is None else f"{trace.tb_frame.f_globals.get('__name__')}:{trace.tb_lineno}"
+        return cls(at, type(error).__name__, place)
+
 
 Event = (
     Ready

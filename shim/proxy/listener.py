@@ -1,0 +1,176 @@
+"""Accepts connections on one address and starts a session for each, within the limits.
+
+Reads and writes nothing itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import stat
+import struct
+import time
+from collections.abc import Callable
+
+from shim.address import Address
+from shim.errors import ListenError
+from shim.events import ConnectionRefused, ListenerPaused
+from shim.model import Peer
+from shim.protocol import ServerCodec
+from shim.proxy.plane import Plane, Ticket
+from shim.proxy.poller import IN
+from shim.proxy.session import Session
+
+BACKLOG = 4096
+ACCEPTS = 64
+"""Connections taken in a row before other sockets get their turn."""
+
+REST_S = 0.25
+"""How long a listener rests when descriptors have run out; without it the poll set would spin."""
+
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class Listener:
+    """One listening socket of the data plane."""
+
+    __slots__ = ("_codec", "_plane", "_resting", "_sock", "address")
+
+    def __init__(self, plane: Plane, sock: socket.socket, codec: Callable[[], ServerCodec]) -> None:
+        self._plane = plane
+        self._sock = sock
+        self._codec = codec
+        self._resting = False
+        self.address = str(bound_address(sock))
+
+    def start(self) -> None:
+        """Accept from now on."""
+        self._plane.poller.register(self._sock.fileno(), IN, self.on_connection)
+
+    def on_connection(self, _events: int) -> None:
+        """Somebody connected."""
+        for _ in range(ACCEPTS):
+            try:
+                sock, name = self._sock.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    self._rest(errno.errorcode[error.errno or 0])
+                    return
+                continue  # the client has gone again before it was taken: ECONNABORTED and its like
+            self._admit(sock, name)
+
+    def expire(self) -> None:
+        """Rested."""
+        if self._resting:
+            self._resting = False
+            self._plane.poller.modify(self._sock.fileno(), IN)
+
+    def abort(self, reason: str) -> None:
+        """A bug while accepting must not end the listener: it goes on after a rest."""
+        self._rest(reason)
+
+    def close(self) -> None:
+        """Stop listening; a unix socket's file goes too."""
+        self._resting = False
+        self._plane.poller.forget(self._sock.fileno())
+        close_listener(self._sock)
+
+    def _admit(self, sock: socket.socket, name: object) -> None:
+        plane = self._plane
+        peer = _peer(sock, name)
+        ticket = Ticket(plane, peer)
+        limit = plane.quota.admit(ticket.key)
+        if limit is None:
+            Session(plane, ticket, sock, self._codec(), self.address).start()
+            return
+        plane.publish(ConnectionRefused(time.time(), ticket.conn, peer, limit))
+        sock.close()
+        plane.quota.established()
+        ticket.end(0, 0, "limit")
+
+    def _rest(self, error: str) -> None:
+        self._resting = True
+        self._plane.poller.modify(self._sock.fileno(), 0)
+        self._plane.wheel.add(self, REST_S)
+        self._plane.publish(ListenerPaused(time.time(), self.address, error))
+
+
+def _peer(sock: socket.socket, name: object) -> Peer:
+    if isinstance(name, tuple):
+        return Peer(name[0], name[1])
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    return Peer("unix", 0, struct.unpack("3i", credentials)[1])
+
+
+def bind(address: Address, *, mode: int = 0o600, shared: bool = False) -> socket.socket:
+    """A non-blocking listening socket. `shared`: other processes bind the same port (SO_REUSEPORT). ListenError."""
+    try:
+        return _bind_unix(address.path, mode) if address.is_unix else _bind_tcp(address, shared)
+    except OSError as error:
+        raise ListenError(f"{address}: {os.strerror(error.errno or 0).lower()}") from None
+
+
+def _bind_tcp(address: Address, shared: bool) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        # Inherited by every accepted socket: one system call here instead of one a connection.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.bind((address.host, address.port))
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _bind_unix(path: str, mode: int) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        _remove_dead_socket(path)
+        umask = os.umask(0o777 & ~mode)
+        try:
+            sock.bind(path)
+        finally:
+            os.umask(umask)
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _remove_dead_socket(path: str) -> None:
+    """Take away a socket file that nobody listens on any more; anything else stays and makes bind(2) fail."""
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            return
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        if probe.connect_ex(path) == errno.ECONNREFUSED:
+            os.unlink(path)
+
+
+def close_listener(sock: socket.socket) -> None:
+    """Close a listening socket and remove its file, if it has one."""
+    address = bound_address(sock)
+    sock.close()
+    if address.is_unix:
+        with contextlib.suppress(OSError):
+            os.unlink(address.path)
+
+
+def bound_address(sock: socket.socket) -> Address:
+    """What a socket is bound to, the port that was chosen for 0 included."""
+    name = sock.getsockname()
+    return Address(path=name) if isinstance(name, str) else Address(host=name[0], port=name[1])

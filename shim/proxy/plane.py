@@ -1,0 +1,100 @@
+"""What all connections of one process share, handed to each instead of globals."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from shim.address import Address
+from shim.events import ConnectionClosed, Event
+from shim.model import Answer, Credentials, Peer, Request, Verdict
+from shim.proxy.pipes import PipePool
+from shim.proxy.poller import Poller
+from shim.proxy.quota import Quota
+from shim.proxy.wheel import TimerWheel
+
+BUFFER_BYTES = 64 * 1024
+"""The one buffer that every copy goes through; bytes never stay in it after a handler returns."""
+
+
+class Bench(Protocol):
+    """Where requests are judged: the data plane asks and obeys."""
+
+    def judge(self, request: Request, peer: Peer, at: float) -> Verdict: ...
+
+    def answered(self, request: Request, peer: Peer, answer: Answer, at: float) -> None: ...
+
+    def credentials(self, request: Request, peer: Peer) -> Credentials | None: ...
+
+    def http_hint(self) -> bool: ...
+
+
+class Plane:
+    """Poll set, timers, pipes, counts, the judge, the event bus, and the upstream of the moment."""
+
+    __slots__ = (
+        "_last",
+        "_prefix",
+        "bench",
+        "buffer",
+        "pipelining",
+        "pipes",
+        "poller",
+        "publish",
+        "quota",
+        "target",
+        "view",
+        "wheel",
+    )
+
+    def __init__(
+        self,
+        poller: Poller,
+        wheel: TimerWheel,
+        quota: Quota,
+        bench: Bench,
+        publish: Callable[[Event], None],
+        *,
+        pipes: PipePool | None,
+        prefix: str = "c",
+    ) -> None:
+        self.poller = poller
+        self.wheel = wheel
+        self.quota = quota
+        self.bench = bench
+        self.publish = publish
+        self.pipes = pipes
+        """None where the system cannot splice: tunnels then copy."""
+        self.buffer = bytearray(BUFFER_BYTES)
+        self.view = memoryview(self.buffer)
+        self.target: Address | None = None
+        """The upstream; None while there is none."""
+        self.pipelining = True
+        self._prefix = prefix
+        self._last = 0
+
+    def next_id(self) -> str:
+        """A connection id, unique in this run."""
+        self._last += 1
+        return f"{self._prefix}{self._last}"
+
+
+class Ticket:
+    """One accepted connection: who it is, and its single end."""
+
+    __slots__ = ("conn", "key", "peer", "plane", "started")
+
+    def __init__(self, plane: Plane, peer: Peer) -> None:
+        self.plane = plane
+        self.peer = peer
+        self.key = peer.key
+        self.conn = plane.next_id()
+        self.started = time.monotonic()
+
+    def end(self, sent: int, received: int, reason: str) -> None:
+        """Publish the connection's one closing event. Called exactly once, by the last owner of its socket."""
+        plane = self.plane
+        plane.quota.leave(self.key)
+        seconds = time.monotonic() - self.started
+        plane.publish(ConnectionClosed(time.time(), self.conn, sent, received, seconds, reason))

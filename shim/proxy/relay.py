@@ -1,0 +1,285 @@
+"""Moves the bytes of one tunnel, both ways: copied at first, spliced through a borrowed pipe once it is bulk.
+
+Knows no protocol. Half-close is kept: the end of one direction is passed on after its last byte, and the other
+direction goes on. Bytes that the receiver does not take stop the reading of the sender (backpressure).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+
+from shim.proxy.pipes import Pipe
+from shim.proxy.plane import BUFFER_BYTES, Plane, Ticket
+from shim.proxy.poller import BROKEN, ERR, IN, OUT, Handler
+from shim.proxy.wheel import TICK_S
+
+SPLICE_AFTER = 256 * 1024
+"""Bytes a direction copies before it splices: small flows never pay for a pipe and for non-blocking mode."""
+
+ROUNDS = 4
+"""Splices in a row before the other sockets get their turn."""
+
+_DONTWAIT = socket.MSG_DONTWAIT
+_SPLICE_FLAGS = getattr(os, "SPLICE_F_MOVE", 0) | getattr(os, "SPLICE_F_NONBLOCK", 0)
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_UNWATCHED = -1
+
+
+class Direction:
+    """One way of a tunnel. At most one of `pending` and `pipe` holds bytes that the sink has not taken yet."""
+
+    __slots__ = ("bulk", "closed", "count", "done", "ended", "pending", "pipe", "reset", "sink", "source")
+
+    def __init__(self, source: socket.socket, sink: socket.socket, side: str, count: int, pending: bytes) -> None:
+        self.source = source
+        self.sink = sink
+        self.closed = f"{side}_closed"
+        self.reset = f"{side}_reset"
+        self.count = count
+        """Bytes that the sink has taken."""
+        self.pending = pending
+        self.pipe: Pipe | None = None
+        self.bulk = False
+        """Spliced from now on."""
+        self.ended = False
+        """The source has sent its last byte."""
+        self.done = False
+        """The sink has been told so."""
+
+    @property
+    def stalled(self) -> bool:
+        """Bytes wait for the sink: the source is not read until they are gone."""
+        return bool(self.pending) or self.pipe is not None
+
+
+class Tunnel:
+    """Two directions over two sockets, from the reply on until both have ended."""
+
+    __slots__ = ("_client_mask", "_down", "_plane", "_seen", "_tick", "_ticket", "_up", "_upstream_mask")
+
+    def __init__(self, plane: Plane, ticket: Ticket, up: Direction, down: Direction) -> None:
+        self._plane = plane
+        self._ticket: Ticket | None = ticket
+        self._up = up
+        self._down = down
+        self._client_mask = self._upstream_mask = IN
+        self._seen = plane.wheel.now
+        self._tick = 0
+
+    def start(self, client_mask: int) -> None:
+        """Take over both sockets: the client's is registered for `client_mask`, the upstream's for IN."""
+        plane = self._plane
+        self._client_mask = client_mask
+        plane.poller.rebind(self._up.source.fileno(), self.on_client)
+        plane.poller.rebind(self._down.source.fileno(), self.on_upstream)
+        if idle := plane.quota.limits.idle_timeout_s:
+            self._tick = plane.wheel.add(self, idle)
+        self._drain(self._down)
+        if self._up.pending:
+            self._drain(self._up)
+
+    # A socket is the source of one direction and the sink of the other: one event may concern both.
+
+    def on_client(self, events: int) -> None:
+        """The client's socket is ready."""
+        if events & OUT:
+            self._drain(self._down)
+        if events & ~OUT:
+            self._read(self._up, events)
+
+    def on_upstream(self, events: int) -> None:
+        """The upstream's socket is ready."""
+        if events & OUT:
+            self._drain(self._up)
+        if events & ~OUT:
+            self._read(self._down, events)
+
+    def expire(self) -> None:
+        """The idle deadline: close if nothing has moved since, else look again later."""
+        idle = self._plane.quota.limits.idle_timeout_s
+        quiet = (self._plane.wheel.now - self._seen) * TICK_S
+        if not idle or quiet >= idle:
+            self.abort("timeout")
+        else:
+            self._tick = self._plane.wheel.add(self, idle - quiet)
+
+    def abort(self, reason: str) -> None:
+        """End both ways at once. The survivor sees a reset, so that what it has is not taken for the whole."""
+        if self._ticket is not None:
+            for way in (self._up, self._down):
+                if not way.done:
+                    way.sink.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            self._close(reason)
+
+    def _read(self, way: Direction, events: int) -> None:
+        self._seen = self._plane.wheel.now
+        if way.ended or way.stalled:
+            if events & BROKEN:
+                self._broken(way, events)
+        elif way.bulk:
+            self._splice(way)
+        else:
+            self._copy(way)
+
+    def _broken(self, way: Direction, events: int) -> None:
+        """The source is gone while it was not being read. The poll set reports that for ever: it cannot be masked."""
+        if events & ERR:
+            self.abort(way.reset)
+        elif way.ended:  # a unix peer closed for good: nobody is left to take the other direction's bytes
+            self.abort(way.closed)
+        else:  # both ends are shut, but bytes of the source are still to be read once the sink takes some
+            fd = way.source.fileno()
+            self._plane.poller.unwatch(fd)
+            if way is self._up:
+                self._client_mask = _UNWATCHED
+            else:
+                self._upstream_mask = _UNWATCHED
+
+    def _copy(self, way: Direction) -> None:
+        plane = self._plane
+        try:
+            n = way.source.recv_into(plane.buffer, BUFFER_BYTES, _DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            return self.abort(way.reset)
+        if not n:
+            return self._end(way)
+        try:
+            sent = way.sink.send(plane.view[:n], _DONTWAIT)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            return self.abort(self._opposite(way).reset)
+        way.count += sent
+        if sent < n:
+            way.pending = bytes(plane.view[sent:n])
+            self._watch()
+        elif way.count >= SPLICE_AFTER and plane.pipes is not None:
+            way.bulk = True
+            # splice(2) obeys the descriptors' O_NONBLOCK, not its own flag (measured: it stops the whole process).
+            way.source.setblocking(False)
+            way.sink.setblocking(False)
+
+    def _splice(self, way: Direction) -> None:
+        pipes = self._plane.pipes
+        pipe = pipes.borrow() if pipes is not None else None
+        if pipes is None or pipe is None:  # no descriptors left: copy until there are
+            return self._copy(way)
+        failed = self._through(way, pipe)
+        if pipe.held:
+            way.pipe = pipe
+        else:
+            pipes.give_back(pipe)
+        if failed is not None:
+            self.abort(failed)
+        elif way.pipe is not None:
+            self._watch()
+        elif way.ended:
+            self._end(way)
+
+    def _through(self, way: Direction, pipe: Pipe) -> str | None:
+        """Splice until the source is empty or the sink full; the reason to abort, if there is one."""
+        source, sink = way.source.fileno(), way.sink.fileno()
+        for _ in range(ROUNDS):
+            try:
+                pipe.held = n = os.splice(source, pipe.writer, pipe.capacity, flags=_SPLICE_FLAGS)
+            except BlockingIOError:
+                return None
+            except OSError:
+                return way.reset
+            if not n:
+                way.ended = True
+                return None
+            try:
+                self._unload(way, pipe, sink)
+            except BlockingIOError:
+                return None
+            except OSError:
+                return self._opposite(way).reset
+            if pipe.held or n < BUFFER_BYTES:  # full sink, or a source that is most likely empty now
+                return None
+        return None
+
+    def _unload(self, way: Direction, pipe: Pipe, sink: int) -> None:
+        n = os.splice(pipe.reader, sink, pipe.held, flags=_SPLICE_FLAGS)
+        pipe.held -= n
+        way.count += n
+
+    def _drain(self, way: Direction) -> None:
+        """Give the sink what waits for it; then go on reading the source, or pass on its end."""
+        try:
+            if way.pending:
+                n = way.sink.send(way.pending, _DONTWAIT)
+                way.count += n
+                way.pending = way.pending[n:]
+            elif way.pipe is not None:
+                self._unload(way, way.pipe, way.sink.fileno())
+                self._return_empty(way)
+        except BlockingIOError:
+            pass
+        except OSError:
+            return self.abort(self._opposite(way).reset)
+        if way.ended and not way.stalled:
+            self._end(way)
+        else:
+            self._watch()
+
+    def _return_empty(self, way: Direction) -> None:
+        pipes = self._plane.pipes
+        if pipes is not None and way.pipe is not None and not way.pipe.held:
+            pipes.give_back(way.pipe)
+            way.pipe = None
+
+    def _end(self, way: Direction) -> None:
+        """The source has ended and the sink has everything: tell it, or close if the other way is through as well."""
+        way.ended = way.done = True
+        if self._opposite(way).done:
+            self._close(self._opposite(way).closed)
+            return
+        try:
+            way.sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            return self.abort(self._opposite(way).reset)
+        self._watch()
+
+    def _opposite(self, way: Direction) -> Direction:
+        return self._down if way is self._up else self._up
+
+    def _watch(self) -> None:
+        """Bring what the poll set watches in line with what each direction needs."""
+        if self._ticket is None:
+            return
+        up, down = self._up, self._down
+        mask = (0 if up.ended or up.stalled else IN) | (OUT if down.stalled else 0)
+        if mask != self._client_mask:
+            self._client_mask = self._set(up.source, self._client_mask, mask, self.on_client)
+        mask = (0 if down.ended or down.stalled else IN) | (OUT if up.stalled else 0)
+        if mask != self._upstream_mask:
+            self._upstream_mask = self._set(down.source, self._upstream_mask, mask, self.on_upstream)
+
+    def _set(self, sock: socket.socket, before: int, mask: int, handler: Handler) -> int:
+        poller = self._plane.poller
+        if before != _UNWATCHED:
+            poller.modify(sock.fileno(), mask)
+        elif mask:
+            poller.register(sock.fileno(), mask, handler)
+        else:
+            return _UNWATCHED
+        return mask
+
+    def _close(self, reason: str) -> None:
+        ticket, self._ticket = self._ticket, None
+        if ticket is None:
+            return
+        plane = self._plane
+        if self._tick:
+            plane.wheel.cancel(self, self._tick)
+        for way in (self._up, self._down):
+            if way.pipe is not None and plane.pipes is not None:
+                plane.pipes.give_back(way.pipe)
+            plane.poller.forget(way.source.fileno())
+            way.source.close()
+        ticket.end(self._up.count, self._down.count, reason)

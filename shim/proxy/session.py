@@ -1,0 +1,184 @@
+"""One client connection from accept to the reply: parse, ask the judge, do what it says, hand over to the relay.
+
+Decides nothing itself and logs nothing: it publishes events.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+
+from shim.errors import ProtocolError
+from shim.events import HandshakeFailed, RequestDecided, UpstreamAnswered, UpstreamFailed
+from shim.model import Action, Answer, Command, Host, Reply, Request, Verdict
+from shim.protocol import ServerCodec
+from shim.protocol.socks_client import SocksClient
+from shim.protocol.wire import HTTP_HINT_PAGE
+from shim.proxy.plane import Plane, Ticket
+from shim.proxy.poller import BROKEN, IN
+from shim.proxy.relay import Direction, Tunnel
+from shim.proxy.upstream import UpstreamLeg
+
+_DONTWAIT = socket.MSG_DONTWAIT
+_HANDSHAKE_BYTES = 4096
+"""One read of a handshake; what the client sent behind its request comes along and is kept."""
+
+
+class Session:
+    """A client in its handshake. Ends by handing its socket to a Tunnel, or by closing it."""
+
+    __slots__ = ("_codec", "_leg", "_listener", "_mask", "_plane", "_received", "_request", "_sock", "_tick", "_ticket")
+
+    def __init__(self, plane: Plane, ticket: Ticket, sock: socket.socket, codec: ServerCodec, listener: str) -> None:
+        self._plane = plane
+        self._ticket = ticket
+        self._sock = sock
+        self._codec = codec
+        self._listener = listener
+        self._received = 0
+        self._request: Request | None = None
+        self._leg: UpstreamLeg | None = None
+        self._mask = IN
+        self._tick = 0
+
+    def start(self) -> None:
+        """Wait for the client's first bytes."""
+        self._tick = self._plane.wheel.add(self, self._plane.quota.limits.handshake_timeout_s)
+        self._plane.poller.register(self._sock.fileno(), IN, self.on_client)
+
+    def on_client(self, events: int) -> None:
+        """The client's socket is ready."""
+        if self._request is not None:
+            return self._early(events)
+        try:
+            data = self._sock.recv(_HANDSHAKE_BYTES, _DONTWAIT)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return self._close("client_reset")
+        if not data:
+            return self._close("client_closed")
+        try:
+            request = self._codec.receive_data(data)
+        except ProtocolError as error:
+            return self._violated(error)
+        if out := self._codec.data_to_send():
+            self._send(out)
+        if request is not None:
+            self._decide(request)
+        return None
+
+    def expire(self) -> None:
+        """The handshake has taken too long."""
+        self._tick = 0
+        self._fail_handshake("timeout", b"", None)
+        self._close("timeout")
+
+    def abort(self, reason: str) -> None:
+        """End at once, without a reply."""
+        self._close(reason)
+
+    def _early(self, events: int) -> None:
+        """Something from a client that should be waiting for its reply: leave it in the kernel until the relay runs."""
+        if events & BROKEN:
+            self._close("client_reset")
+        else:
+            self._mask = 0
+            self._plane.poller.modify(self._sock.fileno(), 0)
+
+    def _violated(self, error: ProtocolError) -> None:
+        self._send(self._codec.data_to_send())
+        reply = error.reply
+        if error.protocol == "http" and not reply and self._plane.bench.http_hint():
+            reply = HTTP_HINT_PAGE
+        self._fail_handshake(error.error, reply, error.protocol)
+        self._send(reply)
+        self._close("protocol_error")
+
+    def _fail_handshake(self, error: str, reply: bytes, foreign: str | None) -> None:
+        ticket = self._ticket
+        self._plane.publish(
+            HandshakeFailed(time.time(), ticket.conn, ticket.peer, self._listener, error, reply, foreign)
+        )
+
+    def _decide(self, request: Request) -> None:
+        plane, ticket = self._plane, self._ticket
+        self._request = request
+        self._settle()
+        now = time.time()
+        verdict = plane.bench.judge(request, ticket.peer, now)
+        plane.publish(RequestDecided(now, ticket.conn, ticket.peer, self._listener, request, verdict))
+        if verdict.decision.action is Action.BLOCK:
+            self._refuse(verdict.decision.reply or Reply.NOT_ALLOWED, "refused")
+        else:
+            self._forward(request, verdict)
+
+    def _forward(self, request: Request, verdict: Verdict) -> None:
+        plane = self._plane
+        address = plane.target
+        if address is None:
+            return self.upstream_failed("no_upstream")
+        host: Host | None = verdict.decision.host
+        if host is not None:
+            request = Request(request.protocol, request.command, host, request.port, request.credentials)
+        credentials = request.credentials or plane.bench.credentials(request, self._ticket.peer)
+        codec = SocksClient(request, credentials, pipelining=plane.pipelining)
+        self._leg = UpstreamLeg(plane, address, codec, self)
+        self._leg.start()
+        return None
+
+    def upstream_answered(self, answer: Answer, early: bytes, sock: socket.socket) -> None:
+        """The upstream's reply: pass it on as it came, and the stream behind it if there is one."""
+        request, plane, ticket = self._request, self._plane, self._ticket
+        assert request is not None
+        self._leg = None
+        if answer.reply == Reply.SUCCEEDED and request.command is Command.CONNECT:
+            return self._relay(self._codec.reply(answer) + early, sock)
+        plane.poller.forget(sock.fileno())
+        sock.close()
+        now = time.time()
+        plane.bench.answered(request, ticket.peer, answer, now)
+        plane.publish(UpstreamAnswered(now, ticket.conn, ticket.peer, request, answer))
+        self._send(self._codec.reply(answer))
+        return self._close("answered" if answer.reply == Reply.SUCCEEDED else "upstream_refused")
+
+    def upstream_failed(self, error: str) -> None:
+        """The upstream cannot be used: say so, fail closed."""
+        self._leg = None
+        target = self._plane.target
+        self._plane.publish(
+            UpstreamFailed(time.time(), str(target) if target is not None else "none", error, self._ticket.conn)
+        )
+        self._refuse(Reply.GENERAL_FAILURE, "upstream_failed")
+
+    def _relay(self, reply: bytes, upstream: socket.socket) -> None:
+        up = Direction(self._sock, upstream, "client", 0, self._codec.trailing_data())
+        down = Direction(upstream, self._sock, "upstream", self._received, reply)
+        Tunnel(self._plane, self._ticket, up, down).start(self._mask)
+
+    def _refuse(self, reply: Reply, reason: str) -> None:
+        self._send(self._codec.refuse(reply))
+        self._close(reason)
+
+    def _send(self, data: bytes) -> None:
+        """Send part of the handshake: far less than an empty socket buffer holds, so it fits or the client is gone."""
+        if data:
+            with contextlib.suppress(OSError):  # gone: the poll set says so next, and nothing more is owed
+                self._received += self._sock.send(data, _DONTWAIT)
+
+    def _settle(self) -> None:
+        """The handshake is over, one way or the other."""
+        if self._tick:
+            self._plane.wheel.cancel(self, self._tick)
+            self._tick = 0
+        self._plane.quota.established()
+
+    def _close(self, reason: str) -> None:
+        if self._leg is not None:
+            self._leg.close()
+        if self._request is None:
+            self._settle()
+        self._plane.poller.forget(self._sock.fileno())
+        self._sock.close()
+        self._ticket.end(0, self._received, reason)

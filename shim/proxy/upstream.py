@@ -1,0 +1,187 @@
+"""The upstream leg of one connection: connect, one SOCKS5 handshake, its answer. Never connects anywhere else.
+
+The greeting and the request go out in one write right after connect(2) began, even while it is still in progress:
+on loopback it is done by then (measured), which saves waiting for writability.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import Protocol
+
+from shim.address import Address
+from shim.errors import UpstreamError
+from shim.model import Answer
+from shim.protocol.socks_client import SocksClient
+from shim.proxy.plane import Plane
+from shim.proxy.poller import BROKEN, IN, OUT
+
+_DONTWAIT = socket.MSG_DONTWAIT
+_REPLY_BYTES = 4096
+"""One read of a reply; what the destination sent behind it comes along and is kept."""
+
+_BACKLOG_RETRY_S = 0.25
+_CONNECTING = (0, errno.EINPROGRESS)
+
+
+class Waiting(Protocol):
+    """Who asked for the leg."""
+
+    def upstream_answered(self, answer: Answer, early: bytes, sock: socket.socket) -> None: ...
+
+    def upstream_failed(self, error: str) -> None: ...
+
+
+class UpstreamLeg:
+    """From connect to answer; then the socket belongs to whoever asked."""
+
+    __slots__ = ("_address", "_codec", "_outbox", "_owner", "_plane", "_retries", "_tick", "sock")
+
+    def __init__(self, plane: Plane, address: Address, codec: SocksClient, owner: Waiting) -> None:
+        self._plane = plane
+        self._address = address
+        self._codec = codec
+        self._outbox = codec.data_to_send()
+        self._owner = owner
+        self._retries = plane.quota.limits.connect_timeout_s / _BACKLOG_RETRY_S
+        self._tick = 0
+        self.sock: socket.socket | None = None
+
+    def start(self) -> None:
+        """Connect and send. Fails by `owner.upstream_failed(code)`, now or later, exactly once."""
+        address = self._address
+        try:
+            self.sock = sock = _new_socket(address)
+        except OSError as error:
+            return self._fail(_code(error))
+        result = sock.connect_ex(address.path if address.is_unix else (address.host, address.port))
+        if result == errno.EAGAIN:
+            return self._wait_for_backlog()
+        if result not in _CONNECTING:
+            return self._fail(_code(OSError(result, "")))
+        limits = self._plane.quota.limits
+        sent = self._send()
+        self._tick = self._plane.wheel.add(self, limits.reply_timeout_s if sent else limits.connect_timeout_s)
+        self._plane.poller.register(sock.fileno(), IN if sent else IN | OUT, self.on_upstream)
+        return None
+
+    def on_upstream(self, events: int) -> None:
+        """The upstream's socket is ready: connected, or it has sent something."""
+        if self._outbox:
+            self._connected()
+        elif events & (IN | BROKEN):
+            self._receive()
+
+    def expire(self) -> None:
+        """The deadline of the present stage has passed."""
+        self._tick = 0
+        if self.sock is None:
+            self.start()
+        else:
+            self._fail("connect_timeout" if self._outbox else "reply_timeout")
+
+    def abort(self, reason: str) -> None:
+        """A bug in here is as good as a failed upstream."""
+        self._fail(reason)
+
+    def close(self) -> None:
+        """Give up: the client is gone."""
+        self._stop_clock()
+        if self.sock is not None:
+            self._plane.poller.forget(self.sock.fileno())
+            self.sock.close()
+            self.sock = None
+
+    def _wait_for_backlog(self) -> None:
+        """A unix listener's backlog is full. That is no connection in progress: connect again a little later."""
+        assert self.sock is not None
+        self.sock.close()
+        self.sock = None
+        self._retries -= 1
+        if self._retries <= 0:
+            return self._fail("connect_timeout")
+        self._tick = self._plane.wheel.add(self, _BACKLOG_RETRY_S)
+        return None
+
+    def _connected(self) -> None:
+        assert self.sock is not None
+        if error := self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self._fail(_code(OSError(error, "")))
+        elif self._send():
+            self._plane.poller.modify(self.sock.fileno(), IN)
+            self._stop_clock()
+            self._tick = self._plane.wheel.add(self, self._plane.quota.limits.reply_timeout_s)
+
+    def _send(self) -> bool:
+        """Send what the handshake owes. False while the connection is still being made, or is broken."""
+        assert self.sock is not None
+        try:
+            # At most 1 KiB into an empty socket buffer: it goes whole or not at all.
+            self.sock.send(self._outbox, _DONTWAIT)
+        except OSError:  # not connected yet, or broken: the poll set tells which
+            return False
+        self._outbox = b""
+        return True
+
+    def _receive(self) -> None:
+        assert self.sock is not None
+        codec = self._codec
+        try:
+            data = self.sock.recv(_REPLY_BYTES, _DONTWAIT)
+            answer = codec.receive_data(data) if data else None
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            return self._fail(_code(error))
+        except UpstreamError as error:
+            return self._fail(error.error)
+        if not data:
+            return self._fail("closed")
+        if answer is None:
+            self._outbox = codec.data_to_send()
+            if self._outbox and not self._send():
+                return self._fail("connection_reset")
+            return None
+        self._stop_clock()
+        sock, self.sock = self.sock, None
+        return self._owner.upstream_answered(answer, codec.trailing_data(), sock)
+
+    def _fail(self, error: str) -> None:
+        self.close()
+        self._owner.upstream_failed(error)
+
+    def _stop_clock(self) -> None:
+        if self._tick:
+            self._plane.wheel.cancel(self, self._tick)
+            self._tick = 0
+
+
+def _new_socket(address: Address) -> socket.socket:
+    if address.is_unix:
+        return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+def _code(error: OSError) -> str:
+    """A short code for the log: connection_refused, no_such_file, …"""
+    return _CODES.get(error.errno or 0) or os.strerror(error.errno or 0).lower().replace(" ", "_")
+
+
+_CODES = {
+    errno.ECONNREFUSED: "connection_refused",
+    errno.ENOENT: "no_such_socket",
+    errno.EACCES: "permission_denied",
+    errno.EPERM: "permission_denied",
+    errno.ECONNRESET: "connection_reset",
+    errno.EPIPE: "connection_reset",
+    errno.EMFILE: "too_many_open_files",
+    errno.ENFILE: "too_many_open_files",
+    errno.ENETUNREACH: "network_unreachable",
+    errno.EHOSTUNREACH: "host_unreachable",
+    errno.ETIMEDOUT: "connect_timeout",
+}

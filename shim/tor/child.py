@@ -1,0 +1,117 @@
+"""A `tor` of the shim's own: started where no other Tor is found, ended with the shim.
+
+It gets a data directory of its own and listens on a unix socket that only this user can reach. Its log is read for
+bootstrap progress; nothing of it is passed on in clear.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Protocol
+
+from shim.address import Address
+
+RESTART_S = 5.0
+"""Rest before a tor that ended is started again."""
+
+STOP_TIMEOUT_S = 5.0
+"""How long tor may take to end after SIGTERM before it is killed."""
+
+_BOOTSTRAPPED = re.compile(r"Bootstrapped (\d{1,3})%(?: \(([a-z_]+)\))?")
+_LISTENING = "Opened Socks listener connection (ready)"
+
+
+def data_directory() -> Path:
+    """Where tor keeps its guards and directory documents: XDG_STATE_HOME/leakshim/tor."""
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "leakshim" / "tor"
+
+
+class Watcher(Protocol):
+    """Who wants to know how tor is."""
+
+    def tor_progress(self, percent: int, stage: str) -> None: ...
+
+    def tor_listening(self) -> None: ...
+
+    def tor_ended(self, how: str) -> None: ...
+
+
+class TorChild:
+    """Keeps one tor running until its `run` is cancelled. Made before workers fork, so that all know its address."""
+
+    def __init__(self, command: str, data: Path) -> None:
+        self._command = command
+        self._data = data
+        # A path under the temporary folder: the data directory's may be longer than a unix socket's 107 bytes.
+        self._runtime = Path(tempfile.mkdtemp(prefix="leakshim-"))
+        self.address = Address(path=str(self._runtime / "socks"))
+
+    def available(self) -> bool:
+        """Whether there is such a program."""
+        return shutil.which(self._command) is not None
+
+    def discard(self) -> None:
+        """Remove the folder of the socket."""
+        shutil.rmtree(self._runtime, ignore_errors=True)
+
+    async def run(self, watcher: Watcher) -> None:
+        """Start tor, and again whenever it ends."""
+        while True:
+            watcher.tor_ended(await self._once(watcher))
+            await asyncio.sleep(RESTART_S)
+
+    async def _once(self, watcher: Watcher) -> str:
+        try:
+            self._data.mkdir(mode=0o700, parents=True, exist_ok=True)
+            process = await asyncio.create_subprocess_exec(
+                *self._arguments(), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
+            )
+        except OSError as error:
+            return os.strerror(error.errno or 0).lower()
+        try:
+            await _follow(process, watcher)
+            return f"exit status {await process.wait()}"
+        finally:
+            await _end(process)
+
+    def _arguments(self) -> list[str]:
+        # No torrc is read: the user's may hold relays, control ports or logs that are not ours to start twice.
+        # __OwningControllerProcess makes tor end when we do, however that happens.
+        return [
+            self._command,
+            *("--defaults-torrc", os.devnull, "-f", os.devnull, "--ignore-missing-torrc"),
+            *("--DataDirectory", str(self._data)),
+            *("--SocksPort", f"unix:{self.address.path}"),
+            *("--Log", "notice stdout"),
+            *("--__OwningControllerProcess", str(os.getpid())),
+        ]
+
+
+async def _follow(process: asyncio.subprocess.Process, watcher: Watcher) -> None:
+    assert process.stdout is not None
+    while line := await process.stdout.readline():
+        text = line.decode("ascii", "backslashreplace")
+        if _LISTENING in text:
+            watcher.tor_listening()
+        elif match := _BOOTSTRAPPED.search(text):
+            watcher.tor_progress(int(match[1]), match[2] or "")
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+        try:
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()

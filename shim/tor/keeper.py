@@ -1,0 +1,85 @@
+"""`auto`: chooses the first Tor that answers and keeps it chosen; starts one of our own where there is none.
+
+With no upstream there is none: nothing is ever sent anywhere else instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+from shim.address import Address
+from shim.events import Event, TorBootstrapped, UpstreamChanged, UpstreamFailed
+from shim.tor.child import TorChild
+from shim.tor.discover import answers
+
+RETRY_S = 2.0
+"""How often to look again while there is no upstream."""
+
+
+class UpstreamKeeper:
+    """Looks among `candidates`, then starts `child` if there is one; tells `use` what it found."""
+
+    def __init__(
+        self,
+        candidates: Sequence[Address],
+        child: TorChild | None,
+        use: Callable[[Address | None], None],
+        publish: Callable[[Event], None],
+    ) -> None:
+        self._candidates = candidates
+        self._child = child
+        self._use = use
+        self._publish = publish
+        self._suspicion = asyncio.Event()
+        self.current: Address | None = None
+
+    async def find(self) -> Address | None:
+        """The first candidate that answers now; it is in use from now on."""
+        for address in self._candidates:
+            if await answers(address):
+                self._choose(address)
+                return address
+        return None
+
+    def suspect(self) -> None:
+        """A connection has failed: look whether the upstream is still there."""
+        self._suspicion.set()
+
+    async def run(self) -> None:
+        """Keep an upstream until cancelled."""
+        while True:
+            if self.current is None and await self.find() is None:
+                if self._child is not None and self._child.available():
+                    await self._child.run(self)
+                self._publish(UpstreamFailed(time.time(), "auto", "no_tor_found"))
+                await asyncio.sleep(RETRY_S)
+            else:
+                await self._check_on_suspicion()
+
+    async def _check_on_suspicion(self) -> None:
+        await self._suspicion.wait()
+        self._suspicion.clear()
+        if self.current is not None and not await answers(self.current):
+            self._choose(None)
+
+    def tor_progress(self, percent: int, stage: str) -> None:
+        """Our own tor has come further."""
+        self._publish(TorBootstrapped(time.time(), percent, stage))
+
+    def tor_listening(self) -> None:
+        """Our own tor takes connections."""
+        if self._child is not None:
+            self._choose(self._child.address)
+
+    def tor_ended(self, how: str) -> None:
+        """Our own tor has ended and will be started again."""
+        self._publish(UpstreamFailed(time.time(), "tor", how))
+        self._choose(None)
+
+    def _choose(self, address: Address | None) -> None:
+        if address != self.current:
+            self.current = address
+            self._use(address)
+            self._publish(UpstreamChanged(time.time(), None if address is None else str(address)))

@@ -1,0 +1,56 @@
+"""More than one process behind the same ports, for machines with more cores: forked before the loop starts.
+
+Worker 0 is the parent: it passes signals on and waits for the others. They end when it ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1
+
+
+class Workers:
+    """This process's place among the workers. `index` 0 is the parent of all others."""
+
+    def __init__(self, index: int, children: tuple[int, ...]) -> None:
+        self.index = index
+        self._children = children
+
+    @classmethod
+    def fork(cls, count: int) -> Workers:
+        """Become `count` processes, of which this is one."""
+        parent = os.getpid()
+        children: list[int] = []
+        for index in range(1, count):
+            pid = os.fork()
+            if not pid:
+                _end_with(parent)
+                return cls(index, ())
+            children.append(pid)
+        return cls(0, tuple(children))
+
+    def signal(self, signum: int) -> None:
+        """Pass a signal on to the other workers."""
+        for pid in self._children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signum)
+
+    def wait(self) -> None:
+        """Wait until the other workers have ended."""
+        for pid in self._children:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
+def _end_with(parent: int) -> None:
+    """Be sent SIGTERM when the parent dies, however it dies (prctl(2); Linux only)."""
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != parent:  # it died before that call
+        os._exit(0)
