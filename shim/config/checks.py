@@ -1,0 +1,54 @@
+"""Settings that are right alone and wrong together.
+
+Pure: looks at one configuration, never at the machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import ip_address
+from itertools import combinations
+
+from shim.address import Address
+from shim.config.problems import Problem, shown
+from shim.config.settings import Config
+from shim.model import Mode
+
+WORKERS = "workers"
+"""Not a key of the file: the number of processes is a flag only."""
+
+
+def contradictions(config: Config, workers: int) -> Iterator[Problem]:
+    """Every contradiction, each with all the settings that take part in it."""
+    listeners = [("listen.socks", address) for address in config.listen.socks]
+    listeners += [("listen.http", address) for address in config.listen.http]
+    if not listeners:
+        yield Problem(("listen.socks", "listen.http"), "config.no_listener")
+    for key, address in listeners:
+        if not address.is_loopback and not config.listen.allow_remote:
+            yield Problem((key, "listen.allow_remote"), "config.remote", {"value": shown(str(address))})
+    for (key, one), (other_key, other) in combinations(listeners, 2):
+        if _collide(one, other):
+            message = "config.duplicate" if one == other else "config.collision"
+            yield Problem((other_key, key), message, {"value": shown(str(other)), "other": shown(str(one))})
+    upstream = config.upstream.address
+    if upstream != "auto":
+        for key, address in listeners:
+            if _is_reached_at(address, upstream):
+                yield Problem(("upstream.address", key), "config.upstream_is_listener", {"value": shown(str(upstream))})
+    if workers > 1 and config.policy.mode is Mode.REPAIR:
+        yield Problem((WORKERS, "policy.mode"), "config.workers_repair", {"value": workers})
+
+
+def _collide(one: Address, other: Address) -> bool:
+    """Both cannot be bound: the same place, or one port of which one side takes every address."""
+    if one.is_unix or other.is_unix:
+        return one == other
+    first, second = ip_address(one.host), ip_address(other.host)
+    same_port = one.port == other.port != 0 and first.version == second.version
+    return same_port and (first == second or first.is_unspecified or second.is_unspecified)
+
+
+def _is_reached_at(listener: Address, address: Address) -> bool:
+    """Connecting to `address` would reach `listener`, as far as one can tell without looking at the machine."""
+    return _collide(listener, address) and (listener == address or address.is_loopback)

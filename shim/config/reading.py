@@ -1,0 +1,159 @@
+"""From a TOML file and flags to a Config, or to one ConfigError that names every problem at once.
+
+Reads one file, and only if it is told which; it starts nothing and writes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from shim.config.checks import WORKERS, contradictions
+from shim.config.problems import Problem, problem_of, shown
+from shim.config.settings import Config
+from shim.errors import ConfigError
+from shim.locale import Catalogue, catalogue
+from shim.policy import parse_allowance
+
+MAX_FILE_BYTES = 1 << 20
+"""A configuration is some hundred lines; more than this is another file."""
+
+Tables = dict[str, object]
+
+_HEADER = re.compile(r"\s*\[\s*([\w-]+)\s*\]")
+_KEY = re.compile(r"\s*([\w-]+)(?:\s*\.\s*([\w-]+))?\s*=")
+_PLACE = re.compile(r" \((?:at line (\d+), column (\d+)|at end of document)\)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """A command-line option that replaces one setting: `--socks`, `listen.socks`, its new value."""
+
+    option: str
+    key: str
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Where each setting was written: an option, or a line of the file."""
+
+    file: str = ""
+    lines: Mapping[str, int] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def line(self, problem: Problem, texts: Catalogue) -> tuple[int, str]:
+        """The problem's line number, and the problem as a person reads it."""
+        said = problem.text(texts)
+        for key in problem.keys:
+            if option := self.options.get(key):
+                return 0, f"{option}: {said}"
+            if number := self.lines.get(key):
+                return number, f"{self.file}:{number}: {key}: {said}"
+        place = f"{self.file}: " if self.file else ""
+        return 0, f"{place}{problem.keys[0]}: {said}"
+
+
+def load(path: Path | None = None, flags: Sequence[Flag] = (), *, workers: int = 1, lang: str = "en") -> Config:
+    """The file's settings with the flags' in their place; defaults where neither speaks. ConfigError in `lang`."""
+    texts = catalogue(lang)
+    tables, lines = _read(path, texts) if path else ({}, {})
+    options = {flag.key: flag.option for flag in flags} | {WORKERS: "--workers"}
+    places = _Places(str(path or ""), lines, options)
+    config, problems = _validate(_merge(tables, flags))
+    wrong = {key for problem in problems for key in problem.keys}
+    problems += [found for found in contradictions(config, workers) if not wrong.intersection(found.keys)]
+    if problems:
+        raise ConfigError(*(text for _, text in sorted({places.line(problem, texts) for problem in problems})))
+    return config.came_from(partial(load, path, flags, workers=workers, lang=lang))
+
+
+def _read(path: Path, texts: Catalogue) -> tuple[Tables, dict[str, int]]:
+    """The file's tables, and the line of each key."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_FILE_BYTES + 1)
+    except (OSError, ValueError) as error:
+        detail = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigError(f"{path}: {texts.text('config.unreadable', error=detail)}") from None
+    if len(raw) > MAX_FILE_BYTES:
+        raise ConfigError(f"{path}: {texts.text('config.too_large', limit=MAX_FILE_BYTES)}")
+    try:
+        text = raw.decode()
+        return tomllib.loads(text), dict(_key_lines(text))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: {texts.text('config.not_utf8', offset=error.start)}") from None
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of too many digits
+        raise ConfigError(_syntax(path, str(error), texts)) from None
+
+
+def _syntax(path: Path, detail: str, texts: Catalogue) -> str:
+    place = _PLACE.search(detail)
+    where = f"{path}:{place[1]}:{place[2]}" if place and place[1] else str(path)
+    return f"{where}: {texts.text('config.syntax', error=_PLACE.sub('', detail))}"
+
+
+def _key_lines(text: str) -> Iterator[tuple[str, int]]:
+    """Each `section` and `section.key` with its line; a cheap look that the error messages can live with."""
+    section = ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := _HEADER.match(line):
+            section = header[1]
+            yield section, number
+        elif key := _KEY.match(line):
+            yield ".".join(part for part in (section, key[1], key[2]) if part), number
+
+
+def _merge(tables: Tables, flags: Sequence[Flag]) -> Tables:
+    """The file's tables with the value of each flag put in its place, a list as a whole."""
+    merged = {name: dict(table) if isinstance(table, dict) else table for name, table in tables.items()}
+    for flag in flags:
+        section, _, key = flag.key.partition(".")
+        table = merged.setdefault(section, {})
+        if isinstance(table, dict):  # else the file's value is wrong as it stands, and is reported
+            table[key] = flag.value
+    return merged
+
+
+def _validate(tables: Tables) -> tuple[Config, list[Problem]]:
+    """The configuration, with the default for each setting that is wrong, and what is wrong."""
+    try:
+        # As JSON, because strict validation takes lists for tuples and text for enums only from there.
+        return Config.model_validate_json(json.dumps(tables, default=str)), []
+    except ValidationError as error:
+        problems = [
+            problem
+            for detail in error.errors(include_url=False)
+            for problem in (_allow_local(detail["input"]) if detail["type"] == "value_error" else [problem_of(detail)])
+        ]
+        if not problems:
+            raise  # a rule that nobody has put into words: a bug
+    for problem in problems:
+        _drop(tables, problem.keys[0])
+    config, more = _validate(tables)
+    return config, problems + more
+
+
+def _allow_local(policy: Mapping[str, Sequence[str]]) -> Iterator[Problem]:
+    """Policy reads its list as a whole; here each bad entry is named."""
+    for entry in policy["allow_local"]:
+        try:
+            parse_allowance(entry)
+        except ValueError:
+            yield Problem(("policy.allow_local",), "config.allow_local", {"value": shown(entry)})
+
+
+def _drop(tables: Tables, name: str) -> None:
+    section, _, key = name.partition(".")
+    table = tables.get(section)
+    if key and isinstance(table, dict):
+        table.pop(key, None)
+    else:
+        tables.pop(section, None)

@@ -1,0 +1,129 @@
+"""Every setting with its type, bounds and default: the one place that a new setting is added to.
+
+Holds values only: what a setting means to a person stands in config.example.toml, what contradicts what in `checks`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, PrivateAttr
+from pydantic_core import PydanticCustomError
+
+from shim.address import Address, AddressError
+from shim.policy import Policy
+
+AUTO = "auto"
+_DAY_S = 86400
+_MANY = 1_000_000
+_MAX_MODE = 0o777
+
+
+def _address(value: object) -> Address:
+    if not isinstance(value, str):
+        raise PydanticCustomError("string_type", "not text")
+    try:
+        return Address.parse(value)
+    except AddressError as error:
+        raise PydanticCustomError("address", "no address", {"reason": error.reason}) from None
+
+
+def _upstream(value: object) -> Address | Literal["auto"]:
+    if value == AUTO:
+        return "auto"
+    try:
+        address = Address.parse(value) if isinstance(value, str) else None
+    except AddressError as error:
+        raise PydanticCustomError("upstream", "no upstream", {"reason": error.reason}) from None
+    if address is None or (address.port == 0 and not address.is_unix):
+        raise PydanticCustomError("upstream", "no upstream", {"reason": "reason.port_zero"} if address else None)
+    return address
+
+
+def _file_mode(value: object) -> int:
+    if isinstance(value, str) and value and set(value) <= set("01234567") and int(value, 8) <= _MAX_MODE:
+        return int(value, 8)
+    raise PydanticCustomError("file_mode", "no file mode")
+
+
+def _program(value: str) -> str:
+    if not value or "\0" in value:
+        raise PydanticCustomError("program", "no program")
+    return value
+
+
+Listener = Annotated[Address, PlainValidator(_address), PlainSerializer(str)]
+UpstreamAddress = Annotated[Address | Literal["auto"], PlainValidator(_upstream), PlainSerializer(str)]
+FileMode = Annotated[int, PlainValidator(_file_mode), PlainSerializer(lambda mode: f"{mode:04o}", return_type=str)]
+Program = Annotated[str, AfterValidator(_program)]
+Deadline = Annotated[float, Field(gt=0, le=_DAY_S, allow_inf_nan=False)]
+OptionalDeadline = Annotated[float, Field(ge=0, le=_DAY_S, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=_MANY)]
+
+
+class Section(BaseModel):
+    """One table of the file. Strict: a number as text is no number; frozen: it is replaced, never changed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Listen(Section):
+    """Where applications reach the shim."""
+
+    socks: tuple[Listener, ...] = (Address("127.0.0.1", 9250),)
+    http: tuple[Listener, ...] = ()
+    allow_remote: bool = False
+    unix_socket_mode: FileMode = 0o600
+
+
+class Upstream(Section):
+    """Where requests go: Tor, or another SOCKS5 proxy."""
+
+    address: UpstreamAddress = "auto"
+    tor_command: Program = "tor"
+    pipelining: bool = True
+    connect_timeout_s: Deadline = 10
+    reply_timeout_s: Deadline = 120
+
+
+class Log(Section):
+    """What is written to standard error."""
+
+    format: Literal["text", "json"] = "text"
+    level: Literal["debug", "info", "warning"] = "info"
+    safe_logging: bool = True
+    lang: Literal["auto", "en", "ja"] = "auto"
+    color: Literal["auto", "always", "never"] = "auto"
+
+
+class Limits(Section):
+    """How much at once, and how long; 0 switches an optional deadline off."""
+
+    connections: Count = 16384
+    connections_per_client: Count = 4096
+    handshakes: Count = 4096
+    handshake_timeout_s: Deadline = 10
+    idle_timeout_s: OptionalDeadline = 0
+    drain_timeout_s: OptionalDeadline = 5
+
+
+class Config(Section):
+    """All settings."""
+
+    listen: Listen = Listen()
+    upstream: Upstream = Upstream()
+    policy: Policy = Policy()
+    log: Log = Log()
+    limits: Limits = Limits()
+
+    _again: Callable[[], Config] | None = PrivateAttr(default=None)
+
+    def reload(self) -> Config:
+        """The same file and flags read again (SIGHUP); ConfigError if they are bad now. No file: this very one."""
+        return self._again() if self._again else self
+
+    def came_from(self, again: Callable[[], Config]) -> Config:
+        """Remember how to read this configuration again."""
+        self._again = again
+        return self

@@ -1,0 +1,54 @@
+"""A configuration seen whole: flat, as TOML, and as its difference from another.
+
+Pure: values in, values out.
+"""
+
+from __future__ import annotations
+
+import json
+
+from shim.config.settings import Config
+
+_DERIVED = {"policy": {"allowances"}}
+_RESTART_SECTIONS = ("listen",)
+"""A socket that is bound stays as it is until the shim starts anew."""
+
+
+def flat(config: Config) -> dict[str, object]:
+    """Every setting as `section.key` to its plain value, in the order of the file."""
+    tables = config.model_dump(mode="json", exclude=_DERIVED)
+    return {f"{section}.{key}": value for section, table in tables.items() for key, value in table.items()}
+
+
+def as_toml(config: Config) -> str:
+    """The whole configuration, defaults included, as a file that reads back to the same."""
+    lines: list[str] = []
+    section = ""
+    for name, value in flat(config).items():
+        table, _, key = name.partition(".")
+        if table != section:
+            lines += ["", f"[{table}]"] if lines else [f"[{table}]"]
+            section = table
+        lines.append(f"{key} = {toml_value(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def changes(old: Config, new: Config) -> tuple[str, ...]:
+    """The settings that differ, as `section.key`."""
+    before, after = flat(old), flat(new)
+    return tuple(name for name in before if before[name] != after[name])
+
+
+def needs_restart(changed: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the changed settings that a running shim cannot take over."""
+    return tuple(name for name in changed if name.partition(".")[0] in _RESTART_SECTIONS)
+
+
+def toml_value(value: object) -> str:
+    """One plain value in TOML's spelling."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(toml_value, value))}]"
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else str(value)
+    # A JSON string is a TOML basic string but for DEL, which TOML wants escaped.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
