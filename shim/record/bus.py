@@ -6,7 +6,6 @@ Knows nothing of what an event means, and never waits.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from types import TracebackType
 
 from shim.events import Event, Fault
 from shim.record import Schedule
@@ -25,7 +24,6 @@ class Bus:
     """Publish is an append; delivery happens `delay_s` seconds later, or at once when `batch` events wait."""
 
     __slots__ = (
-        "_after",
         "_batch",
         "_delay_s",
         "_flushing",
@@ -44,16 +42,13 @@ class Bus:
         self._batch = batch
         self._pending: list[Event] = []
         self._subscribers: list[Subscriber] = []
-        self._after: list[Callable[[], None]] = []
         self._reported: set[tuple[str, str]] = set()
         self._timed = False
         self._flushing = False
 
-    def subscribe(self, subscriber: Subscriber, *, after_batch: Callable[[], None] | None = None) -> None:
-        """Deliver every later event to `subscriber`, and call `after_batch` when a batch has been delivered."""
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Deliver every later event to `subscriber` too."""
         self._subscribers.append(subscriber)
-        if after_batch is not None:
-            self._after.append(after_batch)
 
     def publish(self, event: Event) -> None:
         """Take one event. Legal from within a subscriber: it is then delivered after the batch in hand."""
@@ -75,23 +70,14 @@ class Bus:
                 if not self._pending:
                     break
                 batch, self._pending = self._pending, []
-                self._deliver_batch(batch)
+                for event in batch:
+                    self._deliver(event)
         finally:
             self._flushing = False
 
     def _on_timer(self) -> None:
         self._timed = False
         self.flush()
-
-    def _deliver_batch(self, batch: list[Event]) -> None:
-        for event in batch:
-            self._deliver(event)
-        for after in self._after:
-            try:
-                after()
-            except Exception as error:
-                for found in self._faults_of(error, batch[-1]):
-                    self._deliver(found)
 
     def _deliver(self, event: Event) -> None:
         queue = [event]
@@ -110,16 +96,11 @@ class Bus:
         A bug met by every event must not double the log, nor answer itself.
         """
         self.faults += 1
-        found = fault(error, event.at)
+        found = Fault.of(error, event.at)
         if isinstance(event, Fault) or (found.error, found.place) in self._reported:
             return ()
         self._reported.add((found.error, found.place))
         return (found,)
-
-
-def fault(error: BaseException, at: float) -> Fault:
-    """The Fault of an exception that should not have happened: its type and `dir/file.py:line`, never its contents."""
-    return Fault(at=at, error=type(error).__name__, place=_place(error.__traceback__))
 
 
 def _extend(queue: list[Event], found: Iterable[Event]) -> None:
@@ -127,12 +108,3 @@ def _extend(queue: list[Event], found: Iterable[Event]) -> None:
         if len(queue) >= _CONSEQUENCES_MAX:
             raise OverflowError("one event has too many consequences")
         queue.append(event)
-
-
-def _place(traceback: TracebackType | None) -> str:
-    if traceback is None:
-        return ""
-    while traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    path = traceback.tb_frame.f_code.co_filename
-    return f"{'/'.join(path.rsplit('/', 2)[-2:])}:{traceback.tb_lineno}"
