@@ -1,0 +1,33 @@
+"""Fixtures that several test files share: an upstream, and the shim before it in each mode.
+
+Skips what needs a program that is missing; nothing here reaches beyond loopback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from rig.shim import Shim
+from rig.upstream import Upstream
+
+
+@pytest.fixture(scope="module")
+def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstream]:
+    """The tests' own SOCKS5 server, on loopback TCP and on a unix socket."""
+    with Upstream(unix=tmp_path_factory.mktemp("u") / "upstream") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def warn(upstream: Upstream) -> Iterator[Shim]:
+    """The shim in mode warn, with an HTTP listener."""
+    with Shim("--mode", "warn", "--http", "127.0.0.1:0", upstream=upstream.address) as shim:
+        yield shim
+
+
+@pytest.fixture(scope="module")
+def block(upstream: Upstream) -> Iterator[Shim]:
+    """The shim in mode block, with an HTTP listener."""
+    with Shim("--mode", "block", "--http", "127.0.0.1:0", upstream=upstream.address) as shim:
+        yield shim
