@@ -1,0 +1,126 @@
+"""Lines to a descriptor without ever waiting for whoever reads them.
+
+No threads, no formats: it is given finished lines, keeps what does not fit yet, and counts what it must drop.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from collections import deque
+from collections.abc import Callable
+
+from shim.record.outlet import Outlet
+
+CLOSE_WAIT_S = 2.0
+"""How long `close` waits for a reader that does not read."""
+
+_CHUNK = 65536
+"""Bytes of one write: the size of a pipe."""
+
+_NEWLINE = b"\n"
+
+
+class LineWriter:
+    """A bounded buffer before a descriptor.
+
+    What does not fit is dropped by whole lines. Once lines are missing, all are dropped until the buffer is empty: the
+    line that `on_dropped` makes of their number then stands in the gap. `atomic` is for several processes at one
+    descriptor: each write is whole lines of at most PIPE_BUF bytes (a longer line is a write of its own), so that lines
+    do not mix.
+    """
+
+    __slots__ = ("_chunk_bytes", "_limit", "_lines", "_missing", "_outlet", "_rest", "_size", "_torn", "on_dropped")
+
+    def __init__(self, fd: int, limit_bytes: int = 8 << 20, *, atomic: bool = False) -> None:
+        self.on_dropped: Callable[[int], str] = "{} lines dropped".format
+        self._outlet = Outlet(fd)
+        self._limit = limit_bytes
+        self._chunk_bytes = select.PIPE_BUF if atomic else _CHUNK
+        self._lines: deque[bytes] = deque()
+        self._rest = b""  # what the last write left over: goes before _lines
+        self._size = 0  # bytes of _lines and _rest
+        self._missing = 0
+        self._torn = False  # what went out last was not the end of a line
+
+    @property
+    def is_terminal(self) -> bool:
+        """True where a person reads."""
+        return self._outlet.is_terminal
+
+    @property
+    def missing(self) -> int:
+        """Lines that were dropped and of which no line tells yet."""
+        return self._missing
+
+    def write(self, line: str) -> None:
+        """Take one line, without its newline."""
+        data = _encoded(line)
+        if self._missing or self._size + len(data) > self._limit:
+            self._missing += 1
+            return
+        self._lines.append(data)
+        self._size += len(data)
+
+    def flush(self) -> bool:
+        """Write what goes without waiting. False when something is left: flush again soon."""
+        try:
+            while self._size or self._missing:
+                if self._size:
+                    self._send_lines()
+                else:
+                    self._send_notice()
+        except BlockingIOError:
+            return False
+        except OSError:  # nobody reads any more, or the disk is full: the next line will try again
+            self._give_up()
+        return True
+
+    def close(self) -> None:
+        """Write all that is left, waiting at most CLOSE_WAIT_S in all; what then remains is lost."""
+        deadline = time.monotonic() + CLOSE_WAIT_S
+        while not self.flush() and (left := deadline - time.monotonic()) > 0:
+            self._outlet.wait(left)
+        self._give_up()
+        self._outlet.close()
+
+    def _send_lines(self) -> None:
+        self._rest = self._rest or self._chunk()
+        written = self._send(self._rest)
+        self._rest = self._rest[written:]
+        self._size -= written
+
+    def _send_notice(self) -> None:
+        """The buffer is empty: once it is told how many lines are missing, lines are taken again."""
+        notice = _NEWLINE * self._torn + _encoded(self.on_dropped(self._missing))
+        written = self._send(notice)
+        self._missing = 0
+        self._rest = notice[written:]
+        self._size = len(self._rest)
+
+    def _send(self, data: bytes) -> int:
+        written = self._outlet.send(data)
+        if not written:
+            raise BlockingIOError
+        self._torn = not data.endswith(_NEWLINE, 0, written)
+        return written
+
+    def _chunk(self) -> bytes:
+        """Whole lines for one write; at least one."""
+        lines = self._lines
+        taken = [lines.popleft()]
+        room = self._chunk_bytes - len(taken[0])
+        while lines and (room := room - len(lines[0])) >= 0:
+            taken.append(lines.popleft())
+        return b"".join(taken)
+
+    def _give_up(self) -> None:
+        self._missing += self._rest.count(_NEWLINE) + len(self._lines)
+        self._lines.clear()
+        self._rest = b""
+        self._size = 0
+
+
+def _encoded(line: str) -> bytes:
+    """UTF-8; a lone surrogate, which a path may hold, is written as its escape."""
+    return f"{line}\n".encode("utf-8", "backslashreplace")

@@ -1,0 +1,313 @@
+"""Lines into real pipes, files, sockets and terminals: none torn or lost without being counted, and no waiting."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import pty
+import select
+import socket
+import tty
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from shim.record import outlet, writer
+from shim.record.writer import LineWriter
+
+LINE = "x" * 199  # 200 bytes with its newline
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    reader, end = os.pipe()
+    yield reader, end
+    for fd in (reader, end):
+        try:
+            os.close(fd)
+        except OSError as error:
+            assert error.errno == errno.EBADF
+
+
+def read_all(fd: int) -> bytes:
+    """What can be read now."""
+    found = b""
+    while select.select([fd], [], [], 0)[0]:
+        if not (more := os.read(fd, 1 << 20)):
+            break
+        found += more
+    return found
+
+
+def numbered(line_writer: LineWriter, count: int, start: int = 0) -> None:
+    for number in range(start, start + count):
+        line_writer.write(f"{number:06d} {LINE[7:]}")
+
+
+def numbers(data: bytes) -> list[int]:
+    lines = data.decode().splitlines()
+    assert {len(line) for line in lines} <= {199}
+    return [int(line[:6]) for line in lines]
+
+
+def drain(line_writer: LineWriter, fd: int) -> bytes:
+    """Flush and read in turn until all is out."""
+    data = b""
+    for _ in range(10_000):
+        done = line_writer.flush()
+        data += read_all(fd)
+        if done:
+            return data
+    raise AssertionError("the writer never finishes")
+
+
+def test_a_file_gets_every_line_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT)
+    lines = LineWriter(fd)
+    numbered(lines, 2000)
+    lines.write("日本語")
+    lines.write("lone \udc80 surrogate")
+    assert path.read_bytes() == b""
+    assert lines.flush()
+    text = path.read_text().splitlines()
+    assert numbers("\n".join(text[:2000]).encode()) == list(range(2000))
+    assert text[2000:] == ["日本語", "lone \\udc80 surrogate"]
+    lines.close()
+    os.close(fd)
+
+
+def test_a_full_pipe_never_blocks_and_loses_nothing(pipe: tuple[int, int]) -> None:
+    reader, end = pipe
+    lines = LineWriter(end)
+    numbered(lines, 2000)
+    assert not lines.flush()
+    assert not lines.flush()
+    assert numbers(drain(lines, reader)) == list(range(2000))
+    assert lines.missing == 0
+
+
+def test_the_shared_description_of_a_pipe_stays_blocking(pipe: tuple[int, int]) -> None:
+    _, end = pipe
+    LineWriter(end).close()
+    assert not fcntl.fcntl(end, fcntl.F_GETFL) & os.O_NONBLOCK
+
+
+def test_a_pipe_that_cannot_be_opened_again_is_polled(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, end = pipe
+    monkeypatch.setattr(outlet.os, "open", _refuse)
+    lines = LineWriter(end)
+    numbered(lines, 2000)
+    assert not lines.flush()
+    assert numbers(drain(lines, reader)) == list(range(2000))
+
+
+def _refuse(*_: object) -> int:
+    raise PermissionError
+
+
+def test_overflow_drops_whole_lines_counts_them_and_says_so_in_the_gap(pipe: tuple[int, int]) -> None:
+    reader, end = pipe
+    lines = LineWriter(end, 10_000)
+    lines.on_dropped = "dropped {}".format
+    numbered(lines, 1000)  # 50 fit
+    assert lines.missing == 950
+    assert lines.flush()
+    assert lines.missing == 0
+    numbered(lines, 1, start=1000)
+    assert lines.flush()
+    text = read_all(reader).decode().splitlines()
+    assert [line[:6] for line in text[:50]] == [f"{n:06d}" for n in range(50)]
+    assert text[50] == "dropped 950"
+    assert text[51].startswith("001000")
+
+
+def test_nothing_is_taken_while_lines_are_missing_and_the_reader_stands_still(pipe: tuple[int, int]) -> None:
+    reader, end = pipe
+    lines = LineWriter(end, 100_000)
+    lines.on_dropped = "dropped {}".format
+    numbered(lines, 1000)  # 500 fit the buffer, about 320 the pipe
+    assert not lines.flush()
+    numbered(lines, 10, start=1000)
+    assert lines.missing == 510
+    text = drain(lines, reader).decode().splitlines()
+    assert text[-1] == "dropped 510"
+    assert [int(line[:6]) for line in text[:-1]] == list(range(500))
+
+
+def test_a_notice_that_does_not_go_yet_keeps_its_count(pipe: tuple[int, int]) -> None:
+    reader, end = pipe
+    fill = LineWriter(end)
+    fill.write("y" * 70_000)
+    assert not fill.flush()
+    lines = LineWriter(end, 10)
+    lines.on_dropped = "dropped {}".format
+    lines.write("too long for this buffer")
+    assert not lines.flush()
+    lines.write("short")
+    read_all(reader)
+    assert lines.flush()
+    assert read_all(reader) == b"dropped 2\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_a_full_disk_is_counted_and_never_raised() -> None:
+    fd = os.open("/dev/full", os.O_WRONLY)
+    lines = LineWriter(fd)
+    numbered(lines, 10)
+    assert lines.flush()
+    assert lines.missing == 10
+    numbered(lines, 5)
+    assert lines.flush()
+    assert lines.missing == 15
+    lines.close()
+    os.close(fd)
+
+
+def test_a_torn_line_is_ended_before_the_next_one_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "log"
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT)
+    lines = LineWriter(fd)
+    lines.on_dropped = "dropped {}".format
+    answers = iter([250, OSError(errno.ENOSPC, ""), None])
+
+    def nearly_full(to: int, data: bytes, write: Callable[[int, bytes], int] = os.write) -> int:
+        match next(answers):
+            case OSError() as error:
+                raise error
+            case limit:
+                return write(to, data[:limit])
+
+    monkeypatch.setattr(outlet.os, "write", nearly_full)
+    numbered(lines, 3)
+    assert lines.flush()
+    assert lines.missing == 2
+    assert lines.flush()
+    text = path.read_text().splitlines()
+    assert [line[:9] for line in text] == ["000000 xx", "000001 xx", "dropped 2"]
+    assert len(text[1]) == 50
+    os.close(fd)
+
+
+def test_a_reader_that_is_gone_is_counted_and_never_raised(pipe: tuple[int, int]) -> None:
+    reader, end = pipe
+    lines = LineWriter(end)
+    os.close(reader)
+    numbered(lines, 3)
+    assert lines.flush()
+    assert lines.missing == 3
+    lines.close()
+
+
+def test_a_reader_that_leaves_halfway(pipe: tuple[int, int]) -> None:
+    reader, end = pipe
+    lines = LineWriter(end)
+    numbered(lines, 1000)
+    assert not lines.flush()
+    os.close(reader)
+    assert lines.flush()
+    assert 0 < lines.missing < 1000
+
+
+@pytest.mark.parametrize("close", [True, False])
+def test_a_socket_is_written_without_waiting_and_stays_the_callers(close: bool) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        lines = LineWriter(ours.fileno())
+        numbered(lines, 5000)
+        assert not lines.flush()
+        assert os.get_blocking(ours.fileno())
+        if close:
+            theirs.close()
+            assert lines.flush()
+            assert lines.missing > 0
+        else:
+            assert numbers(drain(lines, theirs.fileno())) == list(range(5000))
+        lines.close()
+        assert ours.fileno() > 0
+
+
+def test_a_terminal_that_nobody_reads_does_not_block() -> None:
+    master, slave = pty.openpty()
+    tty.setraw(slave)
+    lines = LineWriter(slave)
+    assert lines.is_terminal
+    numbered(lines, 2000)
+    assert not lines.flush()
+    assert numbers(drain(lines, master)) == list(range(2000))
+    lines.close()
+    os.close(master)
+    os.close(slave)
+
+
+def test_a_pipe_is_no_terminal(pipe: tuple[int, int]) -> None:
+    assert not LineWriter(pipe[1]).is_terminal
+
+
+def test_atomic_writes_are_whole_lines_of_at_most_a_page(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, end = pipe
+    written: list[bytes] = []
+
+    def spy(to: int, data: bytes, write: Callable[[int, bytes], int] = os.write) -> int:
+        count = write(to, data)
+        written.append(data[:count])
+        return count
+
+    monkeypatch.setattr(outlet.os, "write", spy)
+    lines = LineWriter(end, atomic=True)
+    numbered(lines, 1000)
+    lines.write("y" * 5000)
+    drain(lines, reader)
+    assert all(data.endswith(b"\n") for data in written[:-1])
+    assert {len(data) for data in written[:-2]} == {4000}
+    assert len(b"".join(written)) == 205_001
+
+
+def test_close_writes_out_the_rest_while_the_reader_reads(pipe: tuple[int, int]) -> None:
+    reader, end = pipe
+    child = os.fork()
+    if not child:
+        os.close(end)
+        total = 0
+        while data := os.read(reader, 65536):
+            total += data.count(b"\n")
+        os._exit(0 if total == 5000 else 1)
+    lines = LineWriter(end)
+    numbered(lines, 5000)
+    lines.close()
+    os.close(end)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_close_gives_up_on_a_reader_that_does_not_read(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "CLOSE_WAIT_S", 0.1)
+    lines = LineWriter(pipe[1])
+    numbered(lines, 1000)
+    lines.close()
+    assert lines.missing > 0
+
+
+def test_after_close_lines_are_counted_and_no_foreign_descriptor_is_touched(pipe: tuple[int, int]) -> None:
+    reader, end = pipe
+    lines = LineWriter(end)
+    lines.close()
+    lines.close()
+    lines.write("late")
+    assert lines.flush()
+    assert lines.missing == 1
+    assert read_all(reader) == b""
+
+
+def test_a_closed_descriptor_is_counted_and_never_raised() -> None:
+    reader, end = os.pipe()
+    os.close(reader)
+    os.close(end)
+    lines = LineWriter(end)
+    lines.write("x")
+    assert lines.flush()
+    assert lines.missing == 1
+    lines.close()
