@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Upper bounds (numbers of connections) and deadlines (seconds; 0 = none)."""
+    """Upper bounds (numbers of connections) and deadlines (seconds; of `idle_timeout_s`, 0 = none)."""
 
     connections: int = 16384
     connections_per_client: int = 4096

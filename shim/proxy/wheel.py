@@ -52,11 +52,19 @@ class TimerWheel:
 
     def _turn(self) -> None:
         self.now += 1
-        for item in self._slots.pop(self.now, ()):
-            item.expire()
+        fault = None
+        due = self._slots.get(self.now)
+        while due:  # taken one by one from the slot itself: one that fires may cancel another
+            try:
+                due.pop().expire()
+            except Exception as error:  # one connection's bug must not stop the clock of the others
+                fault = error
+        self._slots.pop(self.now, None)
         self._turning = bool(self._slots)
         if self._turning:
             self._schedule(TICK_S, self._turn)
+        if fault is not None:
+            raise fault  # to whoever turns the wheel: the event loop's exception handler
 
     def __len__(self) -> int:
         return sum(map(len, self._slots.values()))
