@@ -126,8 +126,8 @@ MISTAKES = [
      "got 'blok' — did you mean 'block'?"),
     ("[policy]\nisolate = 3", ":2: policy.isolate: must be one of 'none', 'client', 'destination', got 3"),
     ("[policy]\nlevel = 'info'", ":2: policy.level: unknown key — did you mean 'log.level'?"),
-    ("[policy]\nallowances = []", ":2: policy.allowances: unknown key — allowed here: mode, address_as_text, allow_local, "
-     "isolate, http_hint"),
+    ("[policy]\nallowances = []", ":2: policy.allowances: unknown key — allowed here: mode, "
+     "address_as_text, allow_local, isolate, http_hint"),
     ("[policy]\nallow_local = ['::1', 'example.com']", ":2: policy.allow_local: each entry must be an address, a "
      "network or a local name, an address or name also with a port (127.0.0.1, 10.0.0.0/8, localhost:8080), "
      "got 'example.com'"),
@@ -292,10 +292,22 @@ def test_a_reload_reads_the_file_again_and_keeps_the_flags(file: Path) -> None:
 
 def test_what_changed_and_what_of_it_needs_a_restart(file: Path) -> None:
     old = load(written(file, "[listen]\nsocks = ['127.0.0.1:1']\n"))
-    new = load(written(file, "[listen]\nsocks = ['127.0.0.1:2']\n[policy]\nmode = 'block'\n[limits]\nhandshakes = 1\n"))
+    new = load(
+        written(
+            file,
+            "[listen]\nsocks = ['127.0.0.1:2']\n[upstream]\naddress = 'unix:/x'\npipelining = false\n"
+            "[policy]\nmode = 'block'\n[log]\nlevel = 'debug'\nformat = 'json'\n[limits]\nhandshakes = 1\n",
+        )
+    )
     changed = changes(old, new)
-    assert changed == ("listen.socks", "policy.mode", "limits.handshakes")
-    assert needs_restart(changed) == ("listen.socks",)
+    assert set(needs_restart(changed)) == {"listen.socks", "upstream.address", "log.format"}
+    assert set(changed) == {
+        *needs_restart(changed),
+        "upstream.pipelining",
+        "policy.mode",
+        "log.level",
+        "limits.handshakes",
+    }
     assert changes(new, new) == ()
 
 

@@ -10,8 +10,8 @@ import json
 from shim.config.settings import Config
 
 _DERIVED = {"policy": {"allowances"}}
-_RESTART_SECTIONS = ("listen",)
-"""A socket that is bound stays as it is until the shim starts anew."""
+_FIXED = ("listen.", "upstream.address", "upstream.tor_command", "log.format", "log.lang", "log.color")
+"""What a running shim keeps: its sockets, its upstream (or tor child), and the form of its log."""
 
 
 def flat(config: Config) -> dict[str, object]:
@@ -41,7 +41,7 @@ def changes(old: Config, new: Config) -> tuple[str, ...]:
 
 def needs_restart(changed: tuple[str, ...]) -> tuple[str, ...]:
     """Those of the changed settings that a running shim cannot take over."""
-    return tuple(name for name in changed if name.partition(".")[0] in _RESTART_SECTIONS)
+    return tuple(name for name in changed if name.startswith(_FIXED))
 
 
 def toml_value(value: object) -> str:

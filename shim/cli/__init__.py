@@ -1,0 +1,61 @@
+"""The command line: reads words, starts what they name, ends with the exit status of the contract.
+
+Judges nothing. Whatever is heavy is imported by the command that needs it, so that help and health answer at once.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from shim import __version__
+from shim.cli import config, health, run
+from shim.cli.helptext import Group
+from shim.cli.options import lang_option
+from shim.cli.status import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
+from shim.locale import LANGUAGES, Catalogue, catalogue, preferred_language
+
+
+def main() -> None:
+    """The program `shim`."""
+    sys.exit(start(sys.argv[1:]))
+
+
+def start(words: Sequence[str]) -> int:
+    """Run one command line; the result is its exit status."""
+    try:
+        group = commands(catalogue(language(words)))
+        return int(group.main(list(words), prog_name="shim", standalone_mode=False) or EXIT_OK)
+    except click.ClickException as error:
+        error.show()
+        return EXIT_USAGE
+    except click.Abort:
+        return EXIT_INTERRUPTED
+    except Exception:
+        traceback.print_exc()
+        return EXIT_FAULT
+
+
+def commands(texts: Catalogue) -> click.Group:
+    """All commands, with their help in the catalogue's language."""
+    group = Group(texts, "shim", "cli.shim", [run.command(texts), config.group(texts), health.command(texts)])
+    version = click.version_option(
+        __version__, prog_name="shim", message="%(prog)s %(version)s", help=texts.text("cli.option.version")
+    )
+    version(group)
+    group.params.append(lang_option(texts))
+    return group
+
+
+def language(words: Sequence[str]) -> str:
+    """The value of the first --lang before any `--`, if we have that language; else the environment's."""
+    ours = list(words[: words.index("--")] if "--" in words else words)
+    for place, word in enumerate(ours):
+        option, given, value = word.partition("=")
+        if option == "--lang":
+            chosen = value if given else next(iter(ours[place + 1 :]), "")
+            return chosen if chosen in LANGUAGES else preferred_language()
+    return preferred_language()

@@ -1,0 +1,40 @@
+"""`shim run`: from words to a running proxy.
+
+Holds none of the proxy: `shim.app` is imported once the configuration is known to be good.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from shim.cli.helptext import Command
+from shim.cli.options import config_options, load
+from shim.cli.status import EXIT_USAGE
+from shim.locale import Catalogue
+
+MAX_WORKERS = 64
+
+
+def command(texts: Catalogue) -> click.Command:
+    """The command, with its help in the catalogue's language."""
+
+    def run(config: Path | None, workers: int, **values: Any) -> int:
+        settings = load(texts, config, values, workers)
+        if settings is None:
+            return EXIT_USAGE
+        from shim import app
+
+        lang = texts.lang if settings.log.lang == "auto" else settings.log.lang
+        return app.run(settings, workers=workers, lang=lang)
+
+    workers = click.Option(
+        ["--workers"],
+        type=click.IntRange(1, MAX_WORKERS),
+        default=1,
+        metavar="N",
+        help=texts.text("cli.option.workers"),
+    )
+    return Command(texts, "run", "cli.run", callback=run, params=[*config_options(texts), workers])
