@@ -9,6 +9,7 @@ Level-triggered on purpose: bytes that came in while another handler was in char
 
 from __future__ import annotations
 
+import contextlib
 import select
 import selectors
 from collections.abc import Callable, Iterator
@@ -88,9 +89,20 @@ class Poller:
             return
         try:
             handler(events)
-        except Exception as error:  # one connection's bug must not end the others
-            self._on_fault(error)
+        except Exception as error:
+            self._end(fd, handler, error)
+
+    def _end(self, fd: int, handler: Handler, error: Exception) -> None:
+        """A bug in `handler`: one connection's must not end the others."""
+        self._on_fault(error)
+        try:
             handler.__self__.abort("fault")  # type: ignore[attr-defined]
+        except Exception as second:
+            self._on_fault(second)
+            if self._handlers.get(fd) == handler:  # still there: it would be ready, and fail, for ever
+                with contextlib.suppress(OSError):
+                    self.unwatch(fd)
+                self.forget(fd)
 
 
 class EpollPoller(Poller):
@@ -126,8 +138,7 @@ class EpollPoller(Poller):
             try:
                 handler(events)
             except Exception as error:  # as in _serve, which is spelt out here for speed
-                self._on_fault(error)
-                handler.__self__.abort("fault")  # type: ignore[attr-defined]
+                self._end(fd, handler, error)
 
     def close(self) -> None:
         self._epoll.close()
@@ -142,7 +153,7 @@ class SelectorPoller(Poller):
         self._wanted: dict[int, int] = {}
 
     def fileno(self) -> int:
-        return self._selector.fileno()  # type: ignore[attr-defined, no-any-return]
+        return self._selector.fileno()
 
     def register(self, fd: int, events: int, handler: Handler) -> None:
         self._handlers[fd] = handler

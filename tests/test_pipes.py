@@ -1,0 +1,130 @@
+"""Pipes to splice through: lent empty, closed when not, none when descriptors or the user's quota have run out."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rig.plane import descriptors
+
+from shim.proxy.pipes import PIPE_BYTES, SPARE, PipePool, can_splice
+
+pytestmark = pytest.mark.skipif(not can_splice(), reason="needs splice(2)")
+
+
+@pytest.fixture
+def pool() -> Iterator[PipePool]:
+    before = descriptors()
+    pool = PipePool()
+    yield pool
+    pool.close()
+    assert pool.lent == 0
+    assert descriptors() == before
+
+
+def test_a_pipe_takes_as_much_as_it_says(pool: PipePool) -> None:
+    pipe = pool.borrow()
+    assert pipe is not None
+    assert pipe.capacity == PIPE_BYTES
+    assert os.write(pipe.writer, bytes(PIPE_BYTES)) == PIPE_BYTES
+    with pytest.raises(BlockingIOError):
+        os.write(pipe.writer, b"x")
+    pipe.held = PIPE_BYTES
+    pool.give_back(pipe)
+
+
+def test_an_empty_pipe_is_lent_again(pool: PipePool) -> None:
+    first = pool.borrow()
+    assert first is not None
+    pool.give_back(first)
+    assert pool.borrow() is first
+    assert pool.lent == 1
+    pool.give_back(first)
+
+
+def test_a_pipe_that_holds_bytes_is_never_lent_again(pool: PipePool) -> None:
+    pipe = pool.borrow()
+    assert pipe is not None
+    pipe.held = os.write(pipe.writer, b"left over")
+    pool.give_back(pipe)
+    second = pool.borrow()
+    assert second is not None and second is not pipe
+    with pytest.raises(BlockingIOError):
+        os.read(second.reader, 1)
+    pool.give_back(second)
+
+
+def test_only_so_many_spare_pipes_are_kept(pool: PipePool) -> None:
+    before = len(descriptors())
+    pipes = [pool.borrow() for _ in range(SPARE + 5)]
+    assert pool.lent == SPARE + 5
+    for pipe in pipes:
+        assert pipe is not None
+        pool.give_back(pipe)
+    assert len(descriptors()) == before + 2 * SPARE
+
+
+def test_descriptors_run_out_and_come_back(pool: PipePool) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lent = []
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (len(descriptors()) + 10, hard))
+        while (pipe := pool.borrow()) is not None:
+            lent.append(pipe)
+        assert 0 < len(lent) <= 5
+        assert pool.lent == len(lent)
+        before = opened()
+        assert pool.borrow() is None
+        assert opened() == before, "a half-made pipe stayed open"
+        pool.give_back(lent.pop())
+        lent.append(pool.borrow())
+        assert lent[-1] is not None
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for pipe in lent:
+            pool.give_back(pipe)
+
+
+def opened() -> int:
+    """How many are open, asked without opening one: none may be left."""
+    count = 0
+    for fd in range(resource.getrlimit(resource.RLIMIT_NOFILE)[0]):
+        try:
+            os.fstat(fd)
+            count += 1
+        except OSError:
+            continue
+    return count
+
+
+_BEYOND_THE_QUOTA = """
+import os, resource
+from shim.proxy.pipes import PIPE_BYTES, PipePool
+resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+if os.getuid() == 0:
+    os.setgroups([]), os.setgid(65534), os.setuid(65534)
+pool = PipePool()
+pipes = [pool.borrow() for _ in range(400)]
+small = [pipe for pipe in pipes if pipe.capacity < PIPE_BYTES]
+assert 0 < len(small) < 400, len(small)
+data, got = bytes(range(256)) * 16, b""
+for pipe in pipes[0], small[-1]:
+    pipe.held = os.write(pipe.writer, data)
+    got += os.read(pipe.reader, pipe.held)
+assert got.startswith(data) and data.startswith(got[len(data):]) and len(got) > len(data)
+"""
+
+
+def test_an_ordinary_user_beyond_the_quota_of_pipe_pages_gets_smaller_pipes() -> None:
+    quota = int(Path("/proc/sys/fs/pipe-user-pages-soft").read_text())
+    if not 0 < quota * 4096 < 400 * PIPE_BYTES:
+        pytest.skip("needs a quota of pipe pages below 400 pipes")
+    done = subprocess.run(
+        [sys.executable, "-c", _BEYOND_THE_QUOTA], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert done.returncode == 0, done.stderr
