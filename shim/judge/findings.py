@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+from typing import assert_never
 
 from shim.judge.advice import advice_for
 from shim.judge.decide import REFUSE_STALE
@@ -38,6 +39,8 @@ class Finding:
 def of_request(request: Request, verdict: Verdict) -> Finding | None:
     """What a judged request shows, or None if nothing is wrong with it."""
     match verdict.exposure:
+        case Exposure.NAME | Exposure.RESOLVED_BY_TOR:  # the common case first
+            return None
         case Exposure.ADDRESS:
             return _address_only(request, verdict)
         case Exposure.ADDRESS_AS_TEXT:
@@ -48,8 +51,8 @@ def of_request(request: Request, verdict: Verdict) -> Finding | None:
             return _issued(request, verdict)
         case Exposure.NOT_APPLICABLE:
             return _command(request, verdict)
-        case _:
-            return None
+        case _:  # pragma: no cover - the type checker proves that nothing comes here
+            assert_never(verdict.exposure)
 
 
 def of_handshake(error: str, foreign: str | None) -> Finding | None:
