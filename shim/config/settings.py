@@ -8,7 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, PrivateAttr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    PrivateAttr,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 
 from shim.address import Address, AddressError
@@ -53,9 +62,21 @@ def _program(value: str) -> str:
     return value
 
 
-Listener = Annotated[Address, PlainValidator(_address), PlainSerializer(str)]
-UpstreamAddress = Annotated[Address | Literal["auto"], PlainValidator(_upstream), PlainSerializer(str)]
-FileMode = Annotated[int, PlainValidator(_file_mode), PlainSerializer(lambda mode: f"{mode:04o}", return_type=str)]
+Listener = Annotated[
+    Address, PlainValidator(_address), PlainSerializer(str), WithJsonSchema({"type": "string", "format": "ADDR"})
+]
+UpstreamAddress = Annotated[
+    Address | Literal["auto"],
+    PlainValidator(_upstream),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string", "format": '`"auto"` or ADDR'}),
+]
+FileMode = Annotated[
+    int,
+    PlainValidator(_file_mode),
+    PlainSerializer(lambda mode: f"{mode:04o}", return_type=str),
+    WithJsonSchema({"type": "string", "format": '`"0000"` to `"0777"`'}),
+]
 Program = Annotated[str, AfterValidator(_program)]
 Deadline = Annotated[float, Field(gt=0, le=_DAY_S, allow_inf_nan=False)]
 OptionalDeadline = Annotated[float, Field(ge=0, le=_DAY_S, allow_inf_nan=False)]

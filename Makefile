@@ -1,0 +1,58 @@
+# make run    makes .venv, installs the shim there and runs it         ARGS='--mode block'
+# make test   the tests                                                ARGS='-k config -x'
+# make lint   ruff, mypy --strict
+# make bench  the benchmarks                                           ARGS=
+# make docs   writes the generated pages of docs/ again
+# make clean  removes what the others made
+# PYTHON=...  an interpreter of your choice, 3.11 or newer
+
+.DELETE_ON_ERROR:
+.PHONY: run test lint bench docs clean
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PYTHON ?=
+ARGS ?=
+
+run: .venv/.installed
+	@$(BIN)/shim run $(ARGS)
+
+test: .venv/.installed-dev
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/.installed-dev
+	$(BIN)/python -m bench $(ARGS)
+
+docs: .venv/.installed-dev
+	$(BIN)/python docs/generate.py
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# What is installed follows pyproject.toml; the code itself is used where it lies.
+.venv/.installed: pyproject.toml | .venv/bin/python
+	$(PIP) install --editable .
+	@touch $@
+
+.venv/.installed-dev: pyproject.toml | .venv/bin/python
+	$(PIP) install --editable '.[dev]'
+	@touch .venv/.installed $@
+
+.venv/bin/python:
+	@set -e; \
+	for python in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11); do \
+	  if "$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    echo "making .venv with $$("$$python" --version)"; \
+	    rm -rf .venv; \
+	    exec "$$python" -m venv .venv; \
+	  fi; \
+	done; \
+	echo 'make: needs Python 3.11 or newer with venv (on Debian: apt install python3 python3-venv),' >&2; \
+	echo 'make: or the path of one: make PYTHON=/path/to/python3' >&2; \
+	exit 1
