@@ -5,11 +5,18 @@ Skips what needs a program that is missing; nothing here reaches beyond loopback
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 from rig.shim import Shim
 from rig.upstream import Upstream
+
+# No deadline: no test is timed. HYPOTHESIS_PROFILE=deep takes a minute a test: give it --timeout=0.
+settings.register_profile("fast", max_examples=100, deadline=None)
+settings.register_profile("deep", max_examples=10_000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
 
 @pytest.fixture(scope="module")
