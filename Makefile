@@ -26,13 +26,13 @@ lint: .venv/.installed-dev
 	$(BIN)/mypy
 
 bench: .venv/.installed-dev
-	$(BIN)/python -m bench $(ARGS)
+	$(BIN)/python bench/run.py $(ARGS)
 
 docs: .venv/.installed-dev
 	$(BIN)/python docs/generate.py
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist bench/build bench/out
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # What is installed follows pyproject.toml; the code itself is used where it lies.

@@ -152,7 +152,7 @@ def _allowed(name: str) -> str:
     if about["type"] == "array":
         return f"list of {about['items'].get('format', 'texts')}"
     if about["type"] == "string":
-        return about.get("format", "text")
+        return str(about.get("format", "text"))
     unit = " seconds" if key.endswith("_s") else ""
     if "exclusiveMinimum" in about:
         return f"more than {about['exclusiveMinimum']}, at most {about['maximum']}{unit}"

@@ -81,7 +81,7 @@ def test_a_whole_file_is_read(file: Path) -> None:
 
 def test_it_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        Config().log.level = "debug"  # type: ignore[misc]
+        Config().log.level = "debug"
 
 
 # Each mistake: the file's text, and the line (without the file's name) that it must bring.

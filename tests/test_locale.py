@@ -74,7 +74,7 @@ def test_fields_are_filled_in_once() -> None:
     texts = Catalogue("en", {"a.b": "{one} and {two}", "a.c": "a {brace"})
     assert texts.text("a.b", one="{two}", two=2) == "{two} and 2"
     assert texts.text("a.c") == "a {brace"
-    assert ("a.b" in texts, "a.x" in texts, texts.ids()) == (True, False, {"a.b", "a.c"})
+    assert ("a.b" in texts, "a.x" in texts, texts.ids()) == (True, False, frozenset({"a.b", "a.c"}))
     with pytest.raises(KeyError):
         texts.text("a.x")
 
