@@ -1,0 +1,188 @@
+"""Tables of one record in Markdown, ready for the documentation: every ratio with its least and greatest value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from figures import GOALS, IDLE_KIB_MOST, Figures, Spread
+from measure import TESTS
+
+GIB = 2**30
+BASE = "haproxy"  # whose CPU others are compared with
+Cell = Callable[[Figures, str, str], str]
+
+
+def _plain(metric: str, scale: float = 1, digits: int = 0) -> Cell:
+    def cell(figures: Figures, test: str, peer: str) -> str:
+        value = figures.middle(test, peer, metric)
+        return "–" if value is None else f"{value * scale:,.{digits}f}"
+
+    return cell
+
+
+def _ratio(metric: str, against: str) -> Cell:
+    return lambda figures, test, peer: str(figures.ratio(test, metric, peer, against) or "–")
+
+
+# Heading and cell of each column, by the unit of the test.
+RATE = ("× direct", _ratio("rate", "direct"))
+CPU_RATIO = (f"CPU × {BASE}", _ratio("cpu", BASE))
+COLUMNS: dict[str, list[tuple[str, Cell]]] = {
+    "connection": [
+        ("connections/s", _plain("rate")),
+        RATE,
+        ("CPU µs/connection", _plain("cpu", 1e6)),
+        CPU_RATIO,
+        ("p50 µs", _plain("p50_us")),
+        ("p50 × direct", _ratio("p50_us", "direct")),
+        ("p99 µs", _plain("p99_us")),
+    ],
+    "GiB": [
+        ("Gbit/s", _plain("rate", 8e-9, 1)),
+        RATE,
+        ("CPU s/GiB", _plain("cpu", 1, 2)),
+        CPU_RATIO,
+        ("slowest/fastest", _plain("fairness", 1, 2)),
+    ],
+    "message": [
+        ("round trips/s", _plain("rate")),
+        RATE,
+        ("CPU µs/message", _plain("cpu", 1e6, 1)),
+        CPU_RATIO,
+        ("p50 µs", _plain("p50_us", 1, 1)),
+        (f"p50 × {BASE}", _ratio("p50_us", BASE)),
+        ("p99 µs", _plain("p99_us")),
+    ],
+}
+
+
+def markdown(record: dict[str, Any]) -> str:
+    """The whole page."""
+    figures = Figures(record)
+    sections = [_head(record), _goals(figures), *(_test(figures, name) for name in TESTS if name in figures.tests())]
+    sections += [_idle(figures), _syscalls(record), _checks(record), _trust(figures)]
+    return "\n\n".join(part for part in sections if part) + "\n"
+
+
+def table(heads: list[str], rows: list[list[str]], words: int = 1) -> str:
+    """A Markdown table whose first `words` columns are text and whose others are numbers."""
+    rule = ["---"] * words + ["---:"] * (len(heads) - words)
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [heads, rule, *rows])
+
+
+def _head(record: dict[str, Any]) -> str:
+    m = record["machine"]
+    rows = [[name, peer["kind"], peer["version"] or "–"] for name, peer in record["peers"].items()]
+    left_out = "".join(f"\n\nLeft out: {name} ({why})." for name, why in record["left_out"].items())
+    return (
+        f"Measured {record['date']} on {m['cores']} × {m['cpu']}, Linux {m['kernel']}, Python {m['python']}: "
+        f"{record['rounds']} interleaved rounds of {record['seconds']:g} s a test. Figures are medians; a ratio is "
+        "taken within one round, with its least and greatest value in brackets.\n\n"
+        + table(["relay", "how it works", "version"], rows, words=3)
+        + left_out
+    )
+
+
+def _goals(figures: Figures) -> str:
+    rows = []
+    for goal in GOALS:
+        got = figures.ratio(goal.test, goal.metric, "shim", goal.against)
+        if got:
+            verdict = "yes" if goal.reached(got) else "**no**"
+            rows.append([f"{goal.says}, against {goal.against}", goal.wanted(), str(got), verdict])
+    idle = figures.sample("idle", "shim")
+    if idle and not idle["errors"]:
+        kib = idle["extra"]["kib_per_tunnel"]
+        rows.append(["memory of an idle tunnel, KiB", f"≤ {IDLE_KIB_MOST}", f"{kib:.2f}", _yes(kib <= IDLE_KIB_MOST)])
+    return "### Figures to reach\n\n" + table(["shim", "wanted", "measured", "reached"], rows) if rows else ""
+
+
+def _yes(it_is: bool) -> str:
+    return "yes" if it_is else "**no**"
+
+
+def _test(figures: Figures, name: str) -> str:
+    test = TESTS[name]
+    columns = COLUMNS[test.unit]
+    rows, notes = [], []
+    for peer in figures.peers(name):
+        rows.append([peer, *(cell(figures, name, peer) for _, cell in columns)])
+        notes += [f"{peer}: one round not counted ({error})." for error in figures.errors(name, peer)]
+    text = f"### {test.title} (`{name}`)\n\n" + table(["relay", *(head for head, _ in columns)], rows)
+    return text + "".join(f"\n\n{note}" for note in notes)
+
+
+def _idle(figures: Figures) -> str:
+    rows = []
+    for peer in figures.peers("idle"):
+        sample = figures.sample("idle", peer)
+        assert sample is not None
+        more = sample["extra"]
+        alive = f"{more['alive']} of {sample['count']}" + (f" ({sample['first_error']})" if sample["errors"] else "")
+        cells = [f"{more['kib_per_tunnel']:.2f}", f"{more['base_mib']:.1f}", f"{100 * more['idle_cpu']:.2f} %", alive]
+        rows.append([peer, *cells])
+    heads = ["relay", "KiB/tunnel", "MiB before", "CPU while idle", "alive afterwards"]
+    return "### Idle tunnels, each used once (`idle`)\n\n" + table(heads, rows) if rows else ""
+
+
+def _syscalls(record: dict[str, Any]) -> str:
+    rows = []
+    for peer, calls in record["syscalls"].items():
+        most = sorted(calls.items(), key=lambda item: -item[1])
+        listed = ", ".join(f"{name} {count:.1f}" for name, count in most if count >= 0.05)
+        rows.append([peer, f"{sum(calls.values()):.1f}", listed])
+    heads = ["relay", "in all", "which"]
+    return (
+        "### System calls per tunnel, one after another (`syscalls`)\n\n" + table(heads, rows, words=3) if rows else ""
+    )
+
+
+def _checks(record: dict[str, Any]) -> str:
+    names = list(next(iter(record["verify"].values()), {}))
+    rows = [[peer, *(checks.get(name, "–") for name in names)] for peer, checks in record["verify"].items()]
+    said = (
+        "Before the timing, every byte compared. A relay that fails `echo` is not timed; no timed test depends on "
+        "the other checks."
+    )
+    heads = ["relay", *(f"`{name}`" for name in names)]
+    return f"### Right before fast\n\n{said}\n\n{table(heads, rows, words=len(heads))}" if rows else ""
+
+
+def _trust(figures: Figures) -> str:
+    """How one sees that neither the load generator nor the upstream sets the pace."""
+    rows = []
+    for name in TESTS:
+        relays = [peer for peer in figures.peers(name) if peer != "direct" and figures.values(name, peer, "rate")]
+        direct = figures.middle(name, "direct", "rate")
+        if not relays or not direct:
+            continue
+        fastest = max(relays, key=lambda peer: figures.middle(name, peer, "rate") or 0)
+        ahead = Spread.of([1 / value for value in _ratios(figures, name, fastest)])
+        shares = [f"{100 * (figures.middle(name, fastest, key) or 0):.0f} %" for key in SHARES]
+        rows.append([f"`{name}`", fastest, str(ahead or "–"), *shares, _foreign(figures, name)])
+    said = (
+        "With no relay in between, load generator and upstream alone do this many times the work of the fastest relay. "
+        "Beside it the CPU that each used while that relay was measured, in percent of one core: who is well below "
+        "100 % waits for others. The last column is the CPU that anything else on the machine took, over all relays."
+    )
+    heads = ["test", "fastest relay", "direct ÷ fastest", "relay", "load generator", "upstream", "others, median..most"]
+    return (
+        f"### How we know that the load generator is not the bottleneck\n\n{said}\n\n{table(heads, rows)}"
+        if rows
+        else ""
+    )
+
+
+SHARES = ("relay_share", "loadgen_share", "upstream_share")
+
+
+def _ratios(figures: Figures, test: str, peer: str) -> list[float]:
+    spread = figures.ratio(test, "rate", peer, "direct")
+    return [spread.least, spread.median, spread.greatest] if spread else []
+
+
+def _foreign(figures: Figures, test: str) -> str:
+    shares = [value for peer in figures.peers(test) for value in figures.values(test, peer, "foreign_share")]
+    spread = Spread.of(shares)
+    return f"{100 * spread.median:.0f}..{100 * spread.greatest:.0f} %" if spread else "–"
