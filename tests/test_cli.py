@@ -179,10 +179,18 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"shim {__version__}\n"
 
 
-def test_a_fault_is_neither_a_leak_nor_wrong_usage(app: FakeApp, capsys: pytest.CaptureFixture[str]) -> None:
-    app.run = None  # type: ignore[method-assign, assignment]
+def test_a_fault_is_neither_a_leak_nor_wrong_usage(
+    app: FakeApp, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object, **__: object) -> int:
+        raise RuntimeError("secret-host.example")
+
+    monkeypatch.setattr(app, "run", broken)
     assert start(["run"]) == 70
-    assert "TypeError" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert err.endswith("RuntimeError\n")
+    assert "in broken" in err
+    assert "secret-host.example" not in err.replace('raise RuntimeError("secret-host.example")', "")
 
 
 def test_an_interrupt_before_the_shim_runs_is_not_a_leak(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,8 +34,8 @@ def start(words: Sequence[str]) -> int:
         return EXIT_USAGE
     except click.Abort:
         return EXIT_INTERRUPTED
-    except Exception:
-        traceback.print_exc()
+    except Exception as error:  # its text is left out: it could name a destination
+        click.echo("".join(traceback.format_tb(error.__traceback__)) + type(error).__name__, err=True)
         return EXIT_FAULT
 
 
