@@ -9,8 +9,9 @@ Destinations stand here in clear: only `shim.record` turns events into text, and
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
 
-from shim.model import Action, Answer, Confidence, LeakKind, Peer, Process, Request, Verdict
+from shim.model import Action, Answer, Confidence, DnsAnswer, LeakKind, Peer, Process, Request, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,29 @@ class ConnectionClosed:
 
 
 @dataclass(frozen=True, slots=True)
+class DnsQueried:
+    """The sensor was asked, and has answered or dropped the query.
+
+    `qname` is the name in lower case and printable, without a trailing dot: escape it no further, scrub it.
+    `qtype` and `rcode` are the mnemonics (TYPE1234 where there is none); `rcode` is empty for a dropped query.
+    `addresses` are those of the answer: issued ones, or what Tor found.
+    """
+
+    at: float
+    query: str
+    peer: Peer
+    listener: str
+    transport: str
+    qname: str
+    qtype: str
+    rcode: str
+    answer: DnsAnswer
+    addresses: tuple[IPv4Address | IPv6Address, ...] = ()
+    process: Process | None = None
+    process_reason: str | None = "off"
+
+
+@dataclass(frozen=True, slots=True)
 class LeakFound:
     """A finding, or a higher revision of one. `advice` is a message id of the catalogue."""
 
@@ -203,6 +227,7 @@ Event = (
     | UpstreamChanged
     | TorBootstrapped
     | ConnectionClosed
+    | DnsQueried
     | LeakFound
     | ConfigReloaded
     | ConfigRejected

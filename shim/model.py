@@ -54,6 +54,23 @@ class Mode(StrEnum):
     REPAIR = "repair"
 
 
+class DnsMode(StrEnum):
+    """How the sensor answers: refuse, hand out an address that stands for the name, or ask Tor."""
+
+    REFUSE = "refuse"
+    ISSUE = "issue"
+    TOR = "tor"
+
+
+class DnsAnswer(StrEnum):
+    """How one query was answered; `drop` means not at all."""
+
+    REFUSE = "refuse"
+    ISSUE = "issue"
+    TOR = "tor"
+    DROP = "drop"
+
+
 class Exposure(StrEnum):
     """What the application gave away before it asked us."""
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Literal
 
-from shim.model import Mode
+from shim.model import DnsMode, Mode
 
 ALLOWED_FORMS = (
     "allowed are an address (127.0.0.1, ::1), a network (10.0.0.0/8, fc00::/7) "
@@ -79,6 +79,15 @@ class Policy:
     def allows(self, host: IPv4Address | IPv6Address | str, port: int) -> bool:
         """True if CONNECT may reach this local destination; `host` as `Allowance.covers` wants it."""
         return any(allowance.covers(host, port) for allowance in self.allowances)
+
+
+@dataclass(frozen=True, slots=True)
+class DnsPolicy:
+    """How the sensor answers. `refusal` is the RCODE of mode `refuse`; `ipv6` lets mode `issue` answer AAAA."""
+
+    mode: DnsMode = DnsMode.REFUSE
+    refusal: Literal["REFUSED", "NXDOMAIN"] = "REFUSED"
+    ipv6: bool = False
 
 
 def _split_port(text: str) -> tuple[str, int | None]:
