@@ -1,0 +1,222 @@
+"""Events as flat keys: the one place that turns what happened into what is shown, scrubbed and harmless.
+
+Reads no clock, and no credentials: nothing of a line is made from them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from shim import events
+from shim.events import Event
+from shim.locale import Catalogue
+from shim.model import Peer, Process, endpoint
+from shim.record import message
+from shim.record.scrub import SCRUBBED, code, destination, name, printable
+
+Keys = dict[str, Any]
+
+DEBUG, INFO, WARNING, ERROR = "debug", "info", "warning", "error"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How events are shown: with or without names, and in which language."""
+
+    reveal: bool
+    catalogue: Catalogue
+
+
+def fields(event: Event, view: View) -> tuple[str, str, Keys]:
+    """Level, event name and keys of one event, ready for a line. KeyError for what is no Event."""
+    level, event_name, keys_of = _SHOWN[type(event)]
+    return level, event_name, keys_of(event, view)
+
+
+def _ready(event: events.Ready, view: View) -> Keys:
+    return {
+        "socks": _texts(event.socks),
+        "http": _texts(event.http),
+        "dns": _texts(event.dns),
+        "dashboard": _texts(event.dashboard),
+        "upstream": _upstream(event.upstream),
+        "mode": event.mode,
+    }
+
+
+def _request_decided(event: events.RequestDecided, view: View) -> Keys:
+    request, verdict = event.request, event.verdict
+    decision = verdict.decision
+    keys: Keys = {
+        "conn": event.conn,
+        "client": _client(event.peer),
+        "protocol": request.protocol,
+        "command": request.command,
+        "host_form": "name" if isinstance(request.host, str) else "address",
+        "exposure": verdict.exposure,
+        "action": decision.action,
+        "destination": destination(request.destination, True) if view.reveal else f"{SCRUBBED}:{request.port}",
+    }
+    if decision.reason is not None:
+        keys["reason"] = code(decision.reason, view.reveal)
+    if decision.host is not None:
+        keys["name"] = name(decision.host, view.reveal)
+    return keys
+
+
+def _handshake_failed(event: events.HandshakeFailed, view: View) -> Keys:
+    keys: Keys = {
+        "conn": event.conn,
+        "client": _client(event.peer),
+        "error": code(event.error, view.reveal),
+        "reply": event.reply.hex(),
+    }
+    if event.foreign is not None:
+        keys["foreign"] = code(event.foreign, view.reveal)
+    return keys
+
+
+def _upstream_answered(event: events.UpstreamAnswered, view: View) -> Keys:
+    return {
+        "conn": event.conn,
+        "client": _client(event.peer),
+        "command": event.request.command,
+        "destination": destination(event.request.destination, view.reveal),
+        "reply": f"{event.answer.reply:02x}",
+        "bound": destination(endpoint(event.answer.host, event.answer.port), view.reveal),
+    }
+
+
+def _upstream_failed(event: events.UpstreamFailed, view: View) -> Keys:
+    keys: Keys = {"upstream": _upstream(event.upstream), "error": code(event.error, view.reveal)}
+    if event.conn is not None:
+        keys["conn"] = event.conn
+    return keys
+
+
+def _upstream_changed(event: events.UpstreamChanged, view: View) -> Keys:
+    return {"upstream": _upstream(event.upstream)}
+
+
+def _tor_bootstrapped(event: events.TorBootstrapped, view: View) -> Keys:
+    return {"progress": event.progress, "summary": printable(event.summary)}
+
+
+def _connection_closed(event: events.ConnectionClosed, view: View) -> Keys:
+    return {
+        "conn": event.conn,
+        "sent": event.sent,
+        "received": event.received,
+        "seconds": round(event.seconds, 3),
+        "reason": code(event.reason, view.reveal),
+    }
+
+
+def _leak_found(event: events.LeakFound, view: View) -> Keys:
+    subject = {"conn": event.conn, "query": event.query}
+    return {
+        "finding": event.finding,
+        "revision": event.revision,
+        "kind": event.kind,
+        "confidence": event.confidence,
+        **{key: value for key, value in subject.items() if value is not None},
+        "protocol": code(event.protocol, view.reveal),
+        "destination": destination(event.destination, view.reveal),
+        "name": None if event.name is None else name(event.name, view.reveal),
+        **_process(event.process, event.process_reason, view),
+        "action": event.action,
+        "evidence": [code(item, view.reveal) for item in event.evidence],
+        **({} if event.prevented is None else {"prevented": event.prevented}),
+        "rule": code(event.rule, view.reveal),
+        "advice": message.advice(event, view.catalogue),
+        "message": message.message(event, view.catalogue),
+    }
+
+
+def _dns_queried(event: events.DnsQueried, view: View) -> Keys:
+    return {
+        "query": event.query,
+        "client": _client(event.peer),
+        "transport": event.transport,
+        "qname": name(event.qname, view.reveal),
+        "qtype": event.qtype,
+        "rcode": event.rcode,
+        "answer": event.answer,
+        "addresses": [name(str(address), view.reveal) for address in event.addresses],
+        **_process(event.process, event.process_reason, view),
+    }
+
+
+def _config_reloaded(event: events.ConfigReloaded, view: View) -> Keys:
+    return {"needs_restart": _texts(event.needs_restart)}
+
+
+def _config_rejected(event: events.ConfigRejected, view: View) -> Keys:
+    return {"problems": _texts(event.problems)}
+
+
+def _listener_paused(event: events.ListenerPaused, view: View) -> Keys:
+    return {"listener": printable(event.listener), "error": code(event.error, view.reveal)}
+
+
+def _connection_refused(event: events.ConnectionRefused, view: View) -> Keys:
+    return {"conn": event.conn, "client": _client(event.peer), "limit": code(event.limit, view.reveal)}
+
+
+def _draining(event: events.Draining, view: View) -> Keys:
+    return {"open": event.open, "seconds": round(event.seconds, 3)}
+
+
+def _fault(event: events.Fault, view: View) -> Keys:
+    """A place is a line of a module that is loaded: anything else may be something that came in from outside."""
+    module, _, _ = event.place.rpartition(":")
+    place = event.place if module in sys.modules else code(event.place, view.reveal)
+    return {"error": code(event.error, view.reveal), "place": place}
+
+
+def _process(process: Process | None, reason: str | None, view: View) -> Keys:
+    """`process` is always there; null comes with the reason."""
+    if process is None:
+        return {"process": None, "process_reason": code(reason or "unknown", view.reveal)}
+    exe = None if process.exe is None else printable(process.exe)
+    return {"process": {"pid": process.pid, "name": printable(process.name), "exe": exe}}
+
+
+def _client(peer: Peer) -> str:
+    if peer.uid is not None:
+        return peer.key
+    return endpoint(printable(peer.host), peer.port)
+
+
+def _upstream(address: str | None) -> str | None:
+    return None if address is None else printable(address)
+
+
+def _texts(texts: tuple[str, ...]) -> list[str]:
+    return [printable(text) for text in texts]
+
+
+_SHOWN: Mapping[type, tuple[str, str, Callable[[Any, View], Keys]]] = {
+    events.Ready: (INFO, "ready", _ready),
+    events.RequestDecided: (INFO, "request_decided", _request_decided),
+    events.HandshakeFailed: (INFO, "handshake_failed", _handshake_failed),
+    events.UpstreamAnswered: (DEBUG, "upstream_answered", _upstream_answered),
+    events.UpstreamFailed: (ERROR, "upstream_failed", _upstream_failed),
+    events.UpstreamChanged: (INFO, "upstream_changed", _upstream_changed),
+    events.TorBootstrapped: (INFO, "tor_bootstrapped", _tor_bootstrapped),
+    events.ConnectionClosed: (INFO, "connection_closed", _connection_closed),
+    events.DnsQueried: (INFO, "dns_query", _dns_queried),
+    events.LeakFound: (WARNING, "leak_found", _leak_found),
+    events.ConfigReloaded: (INFO, "config_reloaded", _config_reloaded),
+    events.ConfigRejected: (ERROR, "config_rejected", _config_rejected),
+    events.ListenerPaused: (WARNING, "listener_paused", _listener_paused),
+    events.ConnectionRefused: (INFO, "connection_refused", _connection_refused),
+    events.Draining: (INFO, "draining", _draining),
+    events.Fault: (ERROR, "fault", _fault),
+}
+
+LEVEL: Mapping[type, str] = {kind: level for kind, (level, _, _) in _SHOWN.items()}
+"""The level of every kind of event: it can be known without making the keys."""
