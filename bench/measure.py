@@ -182,8 +182,11 @@ class Bench:
             tracer.send_signal(signal.SIGINT)
             try:
                 tracer.wait(10)
-            finally:
+            except subprocess.TimeoutExpired:
                 tracer.kill()
+                tracer.wait(10)
             counts = re.findall(r"^ *[\d.]+ +[\d.]+ +\d+ +(\d+) +(?:\d+ +)?(\w+)$", out.read(), re.MULTILINE)
-        done = max(got["count"], 1)
+        if not counts or not got["count"]:
+            raise Missing("strace counted nothing")
+        done = got["count"]
         return {name: int(calls) / done for calls, name in counts if name != "total"}

@@ -134,7 +134,7 @@ def _syscalls(record: dict[str, Any]) -> str:
         rows.append([peer, f"{sum(calls.values()):.1f}", listed])
     heads = ["relay", "in all", "which"]
     return (
-        "### System calls per tunnel, one after another (`syscalls`)\n\n" + table(heads, rows, words=3) if rows else ""
+        "### System calls per tunnel (`syscalls`)\n\n" + table(heads, rows, words=3) if rows else ""
     )
 
 

@@ -163,7 +163,8 @@ def alone(
                 samples.append(bench.idle(server, chosen.idle))
             if "syscalls" in chosen.tests and (name in TRACED or name in site.variants):
                 with contextlib.suppress(Missing):
-                    calls[name] = bench.syscalls(server, 500, 1)
+                    for conns in (1, 16):
+                        calls[f"{name}, {conns} at a time"] = bench.syscalls(server, 500, conns)
         say(f"alone: {name}")
     return samples, calls
 
@@ -194,8 +195,10 @@ def run(chosen: argparse.Namespace) -> dict[str, Any]:
         tests = [TESTS[name] for name in chosen.tests if name in TESTS]
         samples = list(timed(bench, servers, tests, chosen.rounds, chosen.seconds)) if servers else []
         for server in servers:
+            if not server.alive():
+                left_out[server.peer.name] = "it ended in the middle of the run"
             server.stop()
-        names = [server.peer.name for server in servers]
+        names = [server.peer.name for server in servers if server.peer.name not in left_out]
         idle, calls = alone(bench, site, names, chosen)
     for name, why in left_out.items():
         say(f"left out: {name}: {why}")
