@@ -115,6 +115,20 @@ def _connection_closed(event: events.ConnectionClosed, view: View) -> Keys:
     }
 
 
+def _dns_query(event: events.DnsQueried, view: View) -> Keys:
+    return {
+        "query": event.query,
+        "client": _client(event.peer),
+        "transport": event.transport,
+        "qname": name(event.qname, view.reveal),
+        "qtype": code(event.qtype, view.reveal),
+        "rcode": code(event.rcode, view.reveal) if event.rcode else "",
+        "answer": event.answer,
+        "addresses": [name(str(address), view.reveal) for address in event.addresses],
+        **_process(event.process, event.process_reason, view),
+    }
+
+
 def _leak_found(event: events.LeakFound, view: View) -> Keys:
     subject = {"conn": event.conn, "query": event.query}
     return {
@@ -209,6 +223,7 @@ _SHOWN: Mapping[type, tuple[str, str, Callable[[Any, View], Keys]]] = {
     events.TorBootstrapped: (INFO, "tor_bootstrapped", _tor_bootstrapped),
     events.ConnectionClosed: (INFO, "connection_closed", _connection_closed),
     events.DnsQueried: (INFO, "dns_query", _dns_queried),
+    events.DnsQueried: (INFO, "dns_query", _dns_query),
     events.LeakFound: (WARNING, "leak_found", _leak_found),
     events.ConfigReloaded: (INFO, "config_reloaded", _config_reloaded),
     events.ConfigRejected: (ERROR, "config_rejected", _config_rejected),
