@@ -176,6 +176,7 @@ REFUSALS: list[tuple[str, bytes, Refused, bytes]] = [
     ("SOCKS4 RESOLVE of address 0", four(0xF0, "0.0.0.0", 0), Refused("zero_address", REJECTED), b""),
     ("SOCKS4 has no UDP ASSOCIATE", four(3, "1.2.3.4"), Refused("unknown_command", REJECTED), b""),
     ("SOCKS4 has no RESOLVE_PTR", four(0xF1, "1.2.3.4"), Refused("unknown_command", REJECTED), b""),
+    ("SOCKS4 command 7, seen from eight bytes", four(7, "1.2.3.4")[:8], Refused("unknown_command", REJECTED), b""),
     ("SOCKS4a, empty name", four(1, "0.0.0.1", name=b""), Refused("malformed_name", REJECTED), b""),
     ("SOCKS4a, malformed name", four(1, "0.0.0.1", name=b"a b"), Refused("malformed_name", REJECTED), b""),
     ("USERID of 511 bytes", four(1, "1.2.3.4", userid=b"u" * 511), Refused("message_too_long", REJECTED), b""),
