@@ -1,0 +1,144 @@
+"""The two forms of a line: JSON objects with their three first keys, sentences for a terminal."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from samples import AT, SAMPLES
+
+from shim.events import Event
+from shim.locale import LANGUAGES, catalogue
+from shim.record import lines
+from shim.record.fields import View, fields
+from shim.record.lines import JsonLine, TextLine, wants_color
+
+KEYS = {"conn": "c1", "count": 3, "seconds": 0.21, "none": None, "yes": True, "list": ["a", "b"], "in": {"pid": 1}}
+
+
+def rendered(render: JsonLine | TextLine, at: float, event: str, level: str, keys: dict[str, object]) -> str:
+    return render(None, "", {"at": at, "event": event, "level": level, "keys": keys})
+
+
+@pytest.fixture(params=["as it is", "documented way"])
+def json_line(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> JsonLine:
+    if request.param == "documented way":
+        monkeypatch.setattr(lines.encoder, "c_make_encoder", None)
+    return JsonLine()
+
+
+def test_json_is_one_object_that_begins_with_time_event_level(json_line: JsonLine) -> None:
+    line = rendered(json_line, AT, "ready", "info", KEYS)
+    assert "\n" not in line
+    found = json.loads(line)
+    assert list(found.items())[:3] == [("timestamp", "2026-11-22T12:00:00.037Z"), ("event", "ready"), ("level", "info")]
+    assert {key: found[key] for key in KEYS} == KEYS
+
+
+@given(st.dictionaries(st.text(min_size=1), st.text() | st.integers() | st.none() | st.booleans(), min_size=1))
+def test_any_text_is_encoded_as_json_wants_it(keys: dict[str, object]) -> None:
+    assert json.loads(rendered(JsonLine(), AT, "x", "info", {"k": keys}))["k"] == keys
+
+
+def test_japanese_stays_readable_in_json(json_line: JsonLine) -> None:
+    assert "名前解決" in rendered(json_line, AT, "leak_found", "warning", {"message": "名前解決"})
+
+
+@pytest.mark.parametrize(
+    ("at", "timestamp"),
+    [
+        (0.0, "1970-01-01T00:00:00.000Z"),
+        (1795348800.0, "2026-11-22T12:00:00.000Z"),
+        (1795348800.9994, "2026-11-22T12:00:00.999Z"),
+        (1795348800.9996, "2026-11-22T12:00:01.000Z"),
+        (1795348799.0004, "2026-11-22T11:59:59.000Z"),
+    ],
+)
+def test_timestamps_are_rounded_to_the_nearest_millisecond(at: float, timestamp: str) -> None:
+    assert json.loads(rendered(JsonLine(), at, "x", "info", {"a": 1}))["timestamp"] == timestamp
+
+
+@given(st.lists(st.floats(0, 4e9), min_size=1, max_size=5))
+def test_the_remembered_second_never_shows_in_another(times: list[float]) -> None:
+    render = JsonLine()
+    for at in times:
+        assert rendered(render, at, "x", "info", {"a": 1}) == rendered(JsonLine(), at, "x", "info", {"a": 1})
+
+
+@pytest.fixture
+def in_tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("in_tokyo")
+def test_text_has_local_time_and_an_aligned_level() -> None:
+    render = TextLine(catalogue("en"), color=False)
+    keys = {"count": 3}
+    assert rendered(render, AT, "lines_dropped", "warning", keys).startswith("2026-11-22 21:00:00 warn  3 log lines")
+    assert rendered(render, AT + 1, "lines_dropped", "info", keys).startswith("2026-11-22 21:00:01 info  3 log lines")
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+@pytest.mark.parametrize("color", [True, False])
+@pytest.mark.parametrize("event", SAMPLES, ids=lambda event: type(event).__name__)
+def test_every_event_is_one_line_in_every_language(event: Event, color: bool, lang: str) -> None:
+    texts = catalogue(lang)
+    level, name, keys = fields(event, View(reveal=True, catalogue=texts))
+    line = rendered(TextLine(texts, color), AT, name, level, keys)
+    plain = line
+    for code in ("\x1b[0m", "\x1b[2m", "\x1b[32m", "\x1b[33m", "\x1b[1;31m"):
+        plain = plain.replace(code, "")
+    assert plain.isprintable()
+    assert (plain != line) == color
+    assert "None" not in plain
+    assert "{" not in plain
+
+
+def test_connections_stand_in_columns() -> None:
+    texts = catalogue("en")
+    shown = [
+        rendered(TextLine(texts, color=False), AT, *reversed(head), keys)[26:]
+        for *head, keys in (fields(event, View(reveal=False, catalogue=texts)) for event in SAMPLES[2:5])
+    ]
+    assert shown == [
+        "c1     socks5  CONNECT       name            forward [scrubbed]:443",
+        "c1     socks5  CONNECT       issued          repair  [scrubbed]:443",
+        "c1     socks5  CONNECT       address         block   [scrubbed]:443 (address_only)",
+    ]
+
+
+def test_a_finding_is_a_sentence_and_where_to_look_it_up() -> None:
+    texts = catalogue("en")
+    (event,) = (event for event in SAMPLES if getattr(event, "process", None) and hasattr(event, "finding"))
+    level, name, keys = fields(event, View(reveal=False, catalogue=texts))
+    line = rendered(TextLine(texts, color=False), AT, name, level, keys)
+    assert "curl (pid 4242, SOCKS5, port 443) gave only an IP address" in line
+    assert line.endswith(" [f1 c2 address_only possible [scrubbed]:443]")
+    assert line.count("socks5h://") == 1
+
+
+@pytest.mark.parametrize(
+    ("choice", "is_terminal", "environ", "expected"),
+    [
+        ("auto", True, {"TERM": "xterm"}, True),
+        ("auto", True, {}, True),
+        ("auto", False, {"TERM": "xterm"}, False),
+        ("auto", True, {"NO_COLOR": "1"}, False),
+        ("auto", True, {"NO_COLOR": ""}, True),
+        ("auto", True, {"TERM": "dumb"}, False),
+        ("always", False, {"NO_COLOR": "1", "TERM": "dumb"}, True),
+        ("never", True, {"TERM": "xterm"}, False),
+    ],
+)
+def test_colour_only_where_it_is_wanted(
+    choice: str, is_terminal: bool, environ: dict[str, str], expected: bool
+) -> None:
+    assert wants_color(choice, is_terminal, environ) is expected
