@@ -52,7 +52,7 @@ def test_it_says_refused_only_where_it_was(kind: LeakKind) -> None:
     assert "拒否" not in message(forwarded, JAPANESE)
 
 
-@pytest.mark.parametrize(("lang", "someone"), [("en", "An application (TCP) "), ("ja", "アプリケーション(TCP)")])
+@pytest.mark.parametrize(("lang", "someone"), [("en", "An application (TCP) "), ("ja", "アプリケーション（TCP）")])
 def test_an_unknown_program_and_no_port(lang: str, someone: str) -> None:
     event = leak(LeakKind.NOT_SOCKS, "advice.not_socks.other", protocol="tcp", port=None)
     assert message(event, catalogue(lang)).startswith(someone)
