@@ -11,7 +11,6 @@ import gc
 import os
 import resource
 import signal
-import sys
 import time
 from collections.abc import Sequence
 from socket import socket
@@ -20,7 +19,7 @@ import uvloop
 
 from shim.address import Address
 from shim.config import Config, changes, needs_restart
-from shim.errors import ConfigError, ListenError
+from shim.errors import ConfigError
 from shim.events import ConfigRejected, ConfigReloaded, Draining, Event, Fault, Ready, UpstreamFailed
 from shim.judge.correlate import Correlator
 from shim.judge.judge import Judge
@@ -41,9 +40,6 @@ from shim.tor.child import TorChild, data_directory
 from shim.tor.discover import CANDIDATES
 from shim.tor.keeper import UpstreamKeeper
 from shim.workers import Workers
-
-EXIT_FAULT = 70
-"""EX_SOFTWARE of sysexits.h: neither a verdict (0, 1, 3) nor wrong usage (2)."""
 
 DRAIN_LOOK_S = 0.05
 """How often draining looks whether the last connection has ended."""
@@ -226,13 +222,9 @@ class Shim:
 
 
 def run(config: Config, *, workers: int = 1, lang: str = "en") -> int:
-    """The whole life of `shim run`; the result is the exit status."""
+    """The whole life of `shim run`; the result is the exit status. ListenError before it has begun."""
     _set_resource_limits()
-    try:
-        sockets = Sockets(config, workers)
-    except ListenError as error:
-        sys.stderr.write(catalogue(lang).text("cli.cannot_listen", reason=error) + "\n")
-        return EXIT_FAULT
+    sockets = Sockets(config, workers)
     child = None
     if not isinstance(config.upstream.address, Address):
         child = TorChild(config.upstream.tor_command, data_directory())

@@ -12,7 +12,8 @@ import click
 
 from shim.cli.helptext import Command
 from shim.cli.options import config_options, load
-from shim.cli.status import EXIT_USAGE
+from shim.cli.status import EXIT_FAULT, EXIT_USAGE
+from shim.errors import ListenError
 from shim.locale import Catalogue
 
 MAX_WORKERS = 64
@@ -28,7 +29,11 @@ def command(texts: Catalogue) -> click.Command:
         from shim import app
 
         lang = texts.lang if settings.log.lang == "auto" else settings.log.lang
-        return app.run(settings, workers=workers, lang=lang)
+        try:
+            return app.run(settings, workers=workers, lang=lang)
+        except ListenError as error:
+            click.echo(texts.text("cli.cannot_listen", reason=error), err=True)
+            return EXIT_FAULT
 
     workers = click.Option(
         ["--workers"],

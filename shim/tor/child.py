@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import re
+import secrets
 import shutil
 import tempfile
 from pathlib import Path
@@ -29,7 +30,7 @@ _LISTENING = "Opened Socks listener connection (ready)"
 
 def data_directory() -> Path:
     """Where tor keeps its guards and directory documents: XDG_STATE_HOME/leakshim/tor."""
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     return Path(state) / "leakshim" / "tor"
 
 
@@ -49,8 +50,8 @@ class TorChild:
     def __init__(self, command: str, data: Path) -> None:
         self._command = command
         self._data = data
-        # A path under the temporary folder: the data directory's may be longer than a unix socket's 107 bytes.
-        self._runtime = Path(tempfile.mkdtemp(prefix="leakshim-"))
+        self._runtime = Path(tempfile.gettempdir()) / f"leakshim-{os.getpid()}-{secrets.token_hex(8)}"
+        # Under the temporary folder: the data directory's path may be longer than a unix socket's 107 bytes.
         self.address = Address(path=str(self._runtime / "socks"))
 
     def available(self) -> bool:
@@ -70,14 +71,15 @@ class TorChild:
     async def _once(self, watcher: Watcher) -> str:
         try:
             self._data.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._runtime.mkdir(mode=0o700, exist_ok=True)
             process = await asyncio.create_subprocess_exec(
                 *self._arguments(), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
             )
         except OSError as error:
-            return os.strerror(error.errno or 0).lower()
+            return os.strerror(error.errno or 0).lower().replace(" ", "_")
         try:
             await _follow(process, watcher)
-            return f"exit status {await process.wait()}"
+            return f"exit_status_{await process.wait()}"
         finally:
             await _end(process)
 
