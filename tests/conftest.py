@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 from rig.shim import Shim
+from rig.tunnel import NAMES, VARIANTS, Relayed
 from rig.upstream import Upstream
 
 # No deadline: no test is timed. HYPOTHESIS_PROFILE=deep takes a minute a test: give it --timeout=0.
@@ -38,3 +39,20 @@ def block(upstream: Upstream) -> Iterator[Shim]:
     """The shim in mode block, with an HTTP listener."""
     with Shim("--mode", "block", "--http", "127.0.0.1:0", upstream=upstream.address) as shim:
         yield shim
+
+
+@pytest.fixture(params=VARIANTS, ids=NAMES)
+def relay(request: pytest.FixtureRequest) -> Iterator[Relayed]:
+    """A plane turned by hand, about to open a tunnel: every poll set, spliced and copied, TCP and unix."""
+    poller, splice, family = request.param
+    with Relayed(poller, splice=splice) as relay:
+        relay.family = family
+        yield relay
+
+
+@pytest.fixture(params=VARIANTS[::2], ids=NAMES[::2])
+def over_tcp(request: pytest.FixtureRequest) -> Iterator[Relayed]:
+    """The same, over TCP only."""
+    poller, splice, _ = request.param
+    with Relayed(poller, splice=splice) as relay:
+        yield relay

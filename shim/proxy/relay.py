@@ -100,7 +100,9 @@ class Tunnel:
         """The idle deadline: close if nothing has moved since, else look again later."""
         idle = self._plane.quota.limits.idle_timeout_s
         quiet = (self._plane.wheel.now - self._seen) * TICK_S
-        if not idle or quiet >= idle:
+        if not idle:  # switched off meanwhile
+            self._tick = 0
+        elif quiet >= idle:
             self.abort("timeout")
         else:
             self._tick = self._plane.wheel.add(self, idle - quiet)
@@ -125,6 +127,8 @@ class Tunnel:
 
     def _broken(self, way: Direction, events: int) -> None:
         """The source is gone while it was not being read. The poll set reports that for ever: it cannot be masked."""
+        if self._ticket is None:  # the same event said OUT, and serving that has ended the tunnel
+            return
         if events & ERR:
             self.abort(way.reset)
         elif way.ended:  # a unix peer closed for good: nobody is left to take the other direction's bytes
@@ -210,6 +214,7 @@ class Tunnel:
 
     def _drain(self, way: Direction) -> None:
         """Give the sink what waits for it; then go on reading the source, or pass on its end."""
+        self._seen = self._plane.wheel.now
         try:
             if way.pending:
                 n = way.sink.send(way.pending, _DONTWAIT)
