@@ -151,6 +151,19 @@ def test_what_the_reader_does_not_take_is_tried_again(logs: Callable[..., Log]) 
     assert loop.waiting == []
 
 
+def test_a_reader_that_stands_still_costs_one_timer_however_many_windows_end(logs: Callable[..., Log]) -> None:
+    loop = Loop()
+    log = logs(loop, format="text")
+    log.writer.write("x" * 100_000)
+    for number in range(50):
+        other = dataclasses.replace(CURL, name=f"program {number}")
+        log.sink(dataclasses.replace(warned(loop.now), process=other))
+    for _ in range(100):
+        loop.advance(1)
+    assert len(loop.waiting) == 1
+    assert log.text().endswith("x")
+
+
 @pytest.mark.parametrize("form", ["json", "text"])
 def test_a_gap_tells_how_many_lines_are_missing(logs: Callable[..., Log], form: str) -> None:
     loop = Loop()

@@ -20,7 +20,7 @@ _RESET = "\x1b[0m"
 _DIM = "\x1b[2m"
 _COLORS = {"debug": _DIM, "info": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[1;31m"}
 _LABELS = {"debug": "debug", "info": "info ", "warning": "warn ", "error": "error"}
-_LISTENERS = {"socks": "SOCKS", "http": "HTTP", "dns": "DNS", "dashboard": "HTML"}
+_LISTENERS = {"socks": "SOCKS", "http": "HTTP", "dns": "DNS", "dashboard": "dashboard"}
 
 
 class JsonLine:

@@ -101,15 +101,16 @@ class LogSink:
         if self._gatherer is None or self._admits(self._gatherer, event, keys):
             self._line(event.at, level, name, keys)
         if not self._flush_due:
-            self._later(0.0)
+            self._flush_soon()
 
     def flush(self) -> None:
         """Write what goes now; what does not is tried again."""
-        self._flush_due = False
         if self._gatherer is not None:
-            self._tell(self._gatherer.ended(self._clock()), self._clock())
-        if not self._writer.flush() and self._schedule is not None:
-            self._later(RETRY_S)
+            now = self._clock()
+            self._tell(self._gatherer.ended(now), now)
+        if not self._writer.flush() and not self._flush_due and self._schedule is not None:
+            self._flush_due = True
+            self._schedule(RETRY_S, self._on_timer)
 
     def close(self) -> None:
         """Write all there is, and wait a bounded time for it."""
@@ -117,12 +118,17 @@ class LogSink:
             self._tell(self._gatherer.close(), self._clock())
         self._writer.close()
 
-    def _later(self, delay_s: float) -> None:
+    def _flush_soon(self) -> None:
+        """Once for all lines of this turn of the loop."""
         if self._schedule is None:
             self.flush()
-            return
-        self._flush_due = True
-        self._schedule(delay_s, self.flush)
+        else:
+            self._flush_due = True
+            self._schedule(0.0, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._flush_due = False
+        self.flush()
 
     def _admits(self, gatherer: Gatherer, event: Event, keys: Keys) -> bool:
         """Whether this line is to be written, or only counted."""
