@@ -17,13 +17,15 @@ from shim.model import Answer
 from shim.protocol.socks_client import SocksClient
 from shim.proxy.plane import Plane
 from shim.proxy.poller import BROKEN, IN, OUT
+from shim.proxy.wheel import TICK_S
 
 _DONTWAIT = socket.MSG_DONTWAIT
 _REPLY_BYTES = 4096
 """One read of a reply; what the destination sent behind it comes along and is kept."""
 
-_BACKLOG_RETRY_S = 0.25
 _CONNECTING = (0, errno.EINPROGRESS)
+_NOT_CONNECTED_YET = (errno.EAGAIN, errno.ENOTCONN)
+"""What send(2) says while connect(2) is in progress: Linux the first, the BSDs the second."""
 
 
 class Waiting(Protocol):
@@ -45,7 +47,7 @@ class UpstreamLeg:
         self._codec = codec
         self._outbox = codec.data_to_send()
         self._owner = owner
-        self._retries = plane.quota.limits.connect_timeout_s / _BACKLOG_RETRY_S
+        self._retries = plane.quota.limits.connect_timeout_s / TICK_S
         self._tick = 0
         self.sock: socket.socket | None = None
 
@@ -62,7 +64,10 @@ class UpstreamLeg:
         if result not in _CONNECTING:
             return self._fail(_code(OSError(result, "")))
         limits = self._plane.quota.limits
-        sent = self._send()
+        try:
+            sent = self._send()
+        except OSError as error:
+            return self._fail(_code(error))
         self._tick = self._plane.wheel.add(self, limits.reply_timeout_s if sent else limits.connect_timeout_s)
         self._plane.poller.register(sock.fileno(), IN if sent else IN | OUT, self.on_upstream)
         return None
@@ -95,33 +100,41 @@ class UpstreamLeg:
             self.sock = None
 
     def _wait_for_backlog(self) -> None:
-        """A unix listener's backlog is full. That is no connection in progress: connect again a little later."""
+        """A unix listener's backlog is full. That is no connection in progress: connect again at the next tick."""
         assert self.sock is not None
         self.sock.close()
         self.sock = None
         self._retries -= 1
         if self._retries <= 0:
             return self._fail("connect_timeout")
-        self._tick = self._plane.wheel.add(self, _BACKLOG_RETRY_S)
+        self._tick = self._plane.wheel.add(self, 0)
         return None
 
     def _connected(self) -> None:
         assert self.sock is not None
-        if error := self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            self._fail(_code(OSError(error, "")))
-        elif self._send():
+        try:
+            sent = self._send()
+        except OSError as error:
+            return self._fail(_code(error))
+        if sent:
             self._plane.poller.modify(self.sock.fileno(), IN)
             self._stop_clock()
             self._tick = self._plane.wheel.add(self, self._plane.quota.limits.reply_timeout_s)
+        return None
 
     def _send(self) -> bool:
-        """Send what the handshake owes. False while the connection is still being made, or is broken."""
+        """Send what the handshake owes. False while the connection is still being made; OSError if it cannot be.
+
+        The kernel tells why only once, and to this call: asked for SO_ERROR later, it knows nothing any more.
+        """
         assert self.sock is not None
         try:
             # At most 1 KiB into an empty socket buffer: it goes whole or not at all.
             self.sock.send(self._outbox, _DONTWAIT)
-        except OSError:  # not connected yet, or broken: the poll set tells which
-            return False
+        except OSError as error:
+            if error.errno in _NOT_CONNECTED_YET:
+                return False
+            raise
         self._outbox = b""
         return True
 
@@ -131,6 +144,10 @@ class UpstreamLeg:
         try:
             data = self.sock.recv(_REPLY_BYTES, _DONTWAIT)
             answer = codec.receive_data(data) if data else None
+            if answer is None:
+                self._outbox = codec.data_to_send()
+                if self._outbox:
+                    self._send()
         except BlockingIOError:
             return None
         except OSError as error:
@@ -140,9 +157,6 @@ class UpstreamLeg:
         if not data:
             return self._fail("closed")
         if answer is None:
-            self._outbox = codec.data_to_send()
-            if self._outbox and not self._send():
-                return self._fail("connection_reset")
             return None
         self._stop_clock()
         sock, self.sock = self.sock, None
