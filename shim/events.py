@@ -133,6 +133,15 @@ class DnsQueried:
 
 
 @dataclass(frozen=True, slots=True)
+class QueriesDropped:
+    """The sensor left `count` queries unanswered since it last said so: above the limit. `peer` sent the last."""
+
+    at: float
+    peer: Peer
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class LeakFound:
     """A finding, or a higher revision of one. `advice` is a message id of the catalogue."""
 
@@ -228,6 +237,7 @@ Event = (
     | TorBootstrapped
     | ConnectionClosed
     | DnsQueried
+    | QueriesDropped
     | LeakFound
     | ConfigReloaded
     | ConfigRejected

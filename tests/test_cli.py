@@ -23,7 +23,7 @@ from shim.config import Config, Log
 from shim.config.problems import KEYS
 from shim.health import GREETING, WELCOME
 from shim.locale import LANGUAGES, catalogue
-from shim.model import Mode
+from shim.model import DnsMode, Mode
 
 
 @pytest.fixture(autouse=True)
@@ -114,8 +114,9 @@ def test_a_bad_configuration_starts_nothing(app: FakeApp, capsys: pytest.Capture
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["run", "--dns", "127.0.0.1:5453"], "--dns"),
-        (["run", "--dns-mode", "issue"], "--dns-mode"),
+        (["run", "--dns", "unix:/run/dns"], "--dns"),
+        (["run", "--dns-mode", "forward"], "--dns-mode"),
+        (["run", "--dns", "127.0.0.1:5453", "--workers", "2"], "--workers"),
         (["run", "--dashboard", "127.0.0.1:9251"], "--dashboard"),
         (["run", "--workers", "0"], "--workers"),
         (["run", "--workers", "x"], "--workers"),
@@ -243,6 +244,7 @@ def test_the_language_of_the_environment(monkeypatch: pytest.MonkeyPatch, capsys
 def test_the_choices_are_those_of_the_configuration() -> None:
     allowed: dict[str, Any] = {
         "policy.mode": tuple(Mode),
+        "dns.mode": tuple(DnsMode),
         "log.format": get_args(Log.model_fields["format"].annotation),
         "log.level": get_args(Log.model_fields["level"].annotation),
         "log.lang": tuple(lang for lang in get_args(Log.model_fields["lang"].annotation) if lang != "auto"),

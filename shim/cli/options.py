@@ -39,8 +39,10 @@ class Setting:
 SETTINGS = (
     Setting("--socks", "listen.socks", "cli.option.socks", multiple=True),
     Setting("--http", "listen.http", "cli.option.http", multiple=True),
+    Setting("--dns", "listen.dns", "cli.option.dns", multiple=True),
     Setting("--upstream", "upstream.address", "cli.option.upstream"),
     Setting("--mode", "policy.mode", "cli.option.mode", ("warn", "block", "repair")),
+    Setting("--dns-mode", "dns.mode", "cli.option.dns_mode", ("refuse", "issue", "tor")),
     Setting("--log-format", "log.format", "cli.option.log_format", ("text", "json")),
     Setting("--log-level", "log.level", "cli.option.log_level", ("debug", "info", "warning")),
     Setting("--reveal", "log.safe_logging", "cli.option.reveal", constant=False),

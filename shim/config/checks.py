@@ -24,6 +24,11 @@ def contradictions(config: Config, workers: int) -> Iterator[Problem]:
     listeners += [("listen.http", address) for address in config.listen.http]
     if not listeners:
         yield Problem(("listen.socks", "listen.http"), "config.no_listener")
+    sensors = [("listen.dns", address) for address in config.listen.dns]
+    for key, address in sensors:
+        if address.is_unix:
+            yield Problem((key,), "config.dns_unix", {"value": shown(str(address))})
+    listeners += sensors
     for key, address in listeners:
         if not address.is_loopback and not config.listen.allow_remote:
             yield Problem((key, "listen.allow_remote"), "config.remote", {"value": shown(str(address))})
@@ -38,6 +43,8 @@ def contradictions(config: Config, workers: int) -> Iterator[Problem]:
                 yield Problem(("upstream.address", key), "config.upstream_is_listener", {"value": shown(str(upstream))})
     if workers > 1 and config.policy.mode is Mode.REPAIR:
         yield Problem((WORKERS, "policy.mode"), "config.workers_repair", {"value": workers})
+    if workers > 1 and sensors:
+        yield Problem((WORKERS, "listen.dns"), "config.workers_dns", {"value": workers})
 
 
 def _collide(one: Address, other: Address) -> bool:

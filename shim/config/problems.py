@@ -34,7 +34,9 @@ _MESSAGES = {
     "less_than_equal": "config.at_most",
     "literal_error": "config.choice",
     "model_type": "config.table",
+    "network": "config.network",
     "program": "config.program",
+    "state_file": "config.state_file",
     "string_type": "config.text",
     "tuple_type": "config.list",
     "upstream": "config.upstream",
@@ -71,6 +73,8 @@ def problem_of(error: ErrorDetails) -> Problem:
         choices = re.findall("'([^']*)'", details["expected"])
         allowed = ", ".join(map(repr, choices))
         return _with_hint((name,), message, {"value": shown(given), "allowed": allowed}, _nearest(given, choices))
+    if message == "config.network":
+        return Problem((name,), message, {"value": shown(given), **details})
     return Problem((name,), message, {"value": shown(given)}, details.get("reason"))
 
 

@@ -6,7 +6,8 @@ Holds values only: what a setting means to a person stands in config.example.tom
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Literal
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -21,7 +22,10 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from shim.address import Address, AddressError
-from shim.policy import Policy
+from shim.model import DnsMode
+from shim.policy import DnsPolicy, Policy
+
+N = TypeVar("N", IPv4Network, IPv6Network)
 
 AUTO = "auto"
 _DAY_S = 86400
@@ -62,6 +66,27 @@ def _program(value: str) -> str:
     return value
 
 
+def _state_file(value: str) -> str:
+    if "\0" in value or (value and not value.startswith("/")):
+        raise PydanticCustomError("state_file", "no absolute path")
+    return value
+
+
+def _network(kind: type[N], longest: int) -> Callable[[object], N]:
+    """A pool to issue from: a network of this kind that has at least a few hundred addresses."""
+
+    def read(value: object) -> N:
+        try:
+            network = kind(value) if isinstance(value, str) else None
+        except ValueError:
+            network = None
+        if network is None or network.prefixlen > longest:
+            raise PydanticCustomError("network", "no network", {"family": kind.__name__[:4], "longest": longest})
+        return network
+
+    return read
+
+
 Listener = Annotated[
     Address, PlainValidator(_address), PlainSerializer(str), WithJsonSchema({"type": "string", "format": "ADDR"})
 ]
@@ -78,6 +103,20 @@ FileMode = Annotated[
     WithJsonSchema({"type": "string", "format": '`"0000"` to `"0777"`'}),
 ]
 Program = Annotated[str, AfterValidator(_program)]
+Network4 = Annotated[
+    IPv4Network,
+    PlainValidator(_network(IPv4Network, 24)),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string", "format": "IPv4 network, /24 or larger"}),
+]
+Network6 = Annotated[
+    IPv6Network,
+    PlainValidator(_network(IPv6Network, 112)),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string", "format": "IPv6 network, /112 or larger"}),
+]
+Quarantine = Annotated[float, Field(ge=60, le=_DAY_S, allow_inf_nan=False)]
+StateFile = Annotated[str, AfterValidator(_state_file), WithJsonSchema({"type": "string", "format": "absolute path"})]
 Deadline = Annotated[float, Field(gt=0, le=_DAY_S, allow_inf_nan=False)]
 OptionalDeadline = Annotated[float, Field(ge=0, le=_DAY_S, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=_MANY)]
@@ -94,6 +133,7 @@ class Listen(Section):
 
     socks: tuple[Listener, ...] = (Address("127.0.0.1", 9250),)
     http: tuple[Listener, ...] = ()
+    dns: tuple[Listener, ...] = ()
     allow_remote: bool = False
     unix_socket_mode: FileMode = 0o600
 
@@ -106,6 +146,25 @@ class Upstream(Section):
     pipelining: bool = True
     connect_timeout_s: Deadline = 10
     reply_timeout_s: Deadline = 120
+
+
+class Dns(Section):
+    """How the sensor answers."""
+
+    mode: Literal["refuse", "issue", "tor"] = "refuse"
+    refusal: Literal["REFUSED", "NXDOMAIN"] = "REFUSED"
+    ipv6: bool = False
+    network4: Network4 = IPv4Network("198.18.0.0/15")
+    network6: Network6 = IPv6Network("2001:2::/48")
+    capacity: Count = 65536
+    quarantine_s: Quarantine = 600
+    state: StateFile = ""
+    queries_per_second: Annotated[int, Field(ge=0, le=_MANY)] = 5000
+
+    @property
+    def policy(self) -> DnsPolicy:
+        """What the judge needs of it."""
+        return DnsPolicy(DnsMode(self.mode), self.refusal, self.ipv6)
 
 
 class Log(Section):
@@ -135,6 +194,7 @@ class Config(Section):
     listen: Listen = Listen()
     upstream: Upstream = Upstream()
     policy: Policy = Policy()
+    dns: Dns = Dns()
     log: Log = Log()
     limits: Limits = Limits()
 

@@ -164,6 +164,10 @@ def _dns_queried(event: events.DnsQueried, view: View) -> Keys:
     }
 
 
+def _queries_dropped(event: events.QueriesDropped, view: View) -> Keys:
+    return {"client": _client(event.peer), "count": event.count}
+
+
 def _config_reloaded(event: events.ConfigReloaded, view: View) -> Keys:
     return {"needs_restart": _texts(event.needs_restart)}
 
@@ -224,6 +228,7 @@ _SHOWN: Mapping[type, tuple[str, str, Callable[[Any, View], Keys]]] = {
     events.ConnectionClosed: (INFO, "connection_closed", _connection_closed),
     events.DnsQueried: (INFO, "dns_query", _dns_queried),
     events.DnsQueried: (INFO, "dns_query", _dns_query),
+    events.QueriesDropped: (WARNING, "queries_dropped", _queries_dropped),
     events.LeakFound: (WARNING, "leak_found", _leak_found),
     events.ConfigReloaded: (INFO, "config_reloaded", _config_reloaded),
     events.ConfigRejected: (ERROR, "config_rejected", _config_rejected),
