@@ -1,0 +1,204 @@
+"""One DNS message in, its reply out: read, ask the judge, answer, and publish what happened.
+
+Owns no socket; never asks a resolver. A reply that has to wait for Tor comes later, through a callback.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
+from typing import Protocol
+
+from shim.events import DnsQueried, Event, QueriesDropped
+from shim.judge.answering import Plan
+from shim.model import Answer, Command, DnsAnswer, DnsMode, Host, Peer, Reply, Request
+from shim.model import Protocol as Spoken
+from shim.policy import DnsPolicy
+from shim.protocol import dns
+from shim.protocol.dns import Bad, Drop, Query, Rcode
+from shim.sensor.limiter import RateLimiter
+
+IpAddress = IPv4Address | IPv6Address
+
+TOR_TTL_S = 60
+"""RESOLVE tells no TTL; Tor's own DNSPort never gives a smaller one than this."""
+
+ISSUED_TTL_S = 1
+"""An issued address is good for one use: a cache that keeps it must ask again before the pool reuses it."""
+
+DROPS_TOLD_EVERY_S = 1.0
+
+Deliver = Callable[[bytes], None]
+Resolve = Callable[[Request, Peer, Callable[[Answer | None], None]], None]
+
+
+class DnsBench(Protocol):
+    """Where queries are judged."""
+
+    dns: DnsPolicy
+
+    def plan(self, name: str, qtype: int, pointer: IpAddress | None) -> Plan: ...
+
+    def issue(self, name: str, family: int, at: float) -> IpAddress | None: ...
+
+    def name_of(self, address: IpAddress, at: float) -> str | None: ...
+
+    def told(self, peer: Peer, name: str, addresses: tuple[IpAddress, ...], at: float) -> None: ...
+
+
+class Asked:
+    """One query on its way to its answer: where it came from, and where its reply goes."""
+
+    __slots__ = ("at", "deliver", "id", "listener", "peer", "query", "transport")
+
+    def __init__(
+        self, query: Query, id: str, at: float, peer: Peer, listener: str, transport: str, deliver: Deliver
+    ) -> None:
+        self.query = query
+        self.id = id
+        self.at = at
+        self.peer = peer
+        self.listener = listener
+        self.transport = transport
+        self.deliver = deliver
+
+
+class Responder:
+    """Answers the messages of all listeners of this process."""
+
+    def __init__(
+        self,
+        bench: DnsBench,
+        publish: Callable[[Event], None],
+        resolve: Resolve,
+        limiter: RateLimiter,
+        prefix: str = "q",
+    ) -> None:
+        self._bench = bench
+        self._publish = publish
+        self._resolve = resolve
+        self._limiter = limiter
+        self._prefix = prefix
+        self._last = 0
+        self._dropped = 0
+        self._told_at = 0.0
+
+    def handle(self, wire: bytes, peer: Peer, listener: str, transport: str, deliver: Deliver) -> bytes | None:
+        """The reply to send now. None: nothing is owed, or `deliver` gets it once Tor has answered."""
+        at = time.time()
+        if not self._limiter.allows(peer.host, at):
+            self._drop(peer, at)
+            return None
+        self._last += 1
+        query = dns.read_query(wire, tcp=transport == "tcp")
+        asked_id = f"{self._prefix}{self._last}"
+        if isinstance(query, Query):
+            return self._answer(Asked(query, asked_id, at, peer, listener, transport, deliver))
+        self._publish(_of_unreadable(query, asked_id, at, peer, listener, transport))
+        return query.reply if isinstance(query, Bad) else None
+
+    def _drop(self, peer: Peer, at: float) -> None:
+        """Over the limit: no reply, and one event a second for them all, or the flood would go on in the log."""
+        self._dropped += 1
+        if abs(at - self._told_at) >= DROPS_TOLD_EVERY_S:
+            self._publish(QueriesDropped(at, peer, self._dropped))
+            self._told_at, self._dropped = at, 0
+
+    def _answer(self, asked: Asked) -> bytes | None:
+        query = asked.query
+        pointer = dns.address_of_pointer(query) if query.qtype == dns.TYPE_PTR else None
+        match self._bench.plan(query.name, query.qtype, pointer):
+            case Plan.REFUSE:
+                return self._refuse(asked, Rcode[self._bench.dns.refusal])
+            case Plan.NXDOMAIN:
+                return self._refuse(asked, Rcode.NXDOMAIN)
+            case Plan.EMPTY:
+                return self._finish(asked, dns.empty(query), Rcode.NOERROR, _ANSWER[self._bench.dns.mode])
+            case Plan.ISSUE4:
+                return self._issue(asked, 4)
+            case Plan.ISSUE6:
+                return self._issue(asked, 6)
+            case Plan.POINTER:
+                return self._point(asked, pointer)
+            case Plan.RESOLVE:
+                self._ask_tor(asked, Command.RESOLVE, query.name)
+            case Plan.RESOLVE_PTR:
+                assert pointer is not None
+                self._ask_tor(asked, Command.RESOLVE_PTR, pointer)
+        return None
+
+    def _refuse(self, asked: Asked, rcode: Rcode) -> bytes:
+        return self._finish(asked, dns.refuse(asked.query, rcode), rcode, DnsAnswer.REFUSE)
+
+    def _issue(self, asked: Asked, family: int) -> bytes:
+        address = self._bench.issue(asked.query.name, family, asked.at)
+        if address is None:  # the pool is full: no live entry is given up for a new one
+            return self._refuse(asked, Rcode.SERVFAIL)
+        reply = dns.answer(asked.query, (address,), ISSUED_TTL_S)
+        return self._finish(asked, reply, Rcode.NOERROR, DnsAnswer.ISSUE, (address,))
+
+    def _point(self, asked: Asked, pointer: IpAddress | None) -> bytes:
+        name = None if pointer is None else self._bench.name_of(pointer, asked.at)
+        if name is None:
+            return self._refuse(asked, Rcode.NXDOMAIN)
+        return self._finish(asked, dns.pointer(asked.query, name, ISSUED_TTL_S), Rcode.NOERROR, DnsAnswer.ISSUE)
+
+    def _ask_tor(self, asked: Asked, command: Command, host: Host) -> None:
+        request = Request(Spoken.SOCKS5, command, host, 0)
+        self._resolve(request, asked.peer, lambda answer: asked.deliver(self._answered(asked, answer)))
+
+    def _answered(self, asked: Asked, answer: Answer | None) -> bytes:
+        query = asked.query
+        rcode = Rcode.SERVFAIL if answer is None else _RCODES.get(answer.reply, Rcode.SERVFAIL)
+        if answer is None or rcode is not Rcode.NOERROR:
+            return self._finish(asked, dns.refuse(query, rcode), rcode, DnsAnswer.TOR)
+        if isinstance(answer.host, str):
+            return self._finish(asked, _pointer(query, answer.host), rcode, DnsAnswer.TOR)
+        addresses = (answer.host,)
+        self._bench.told(asked.peer, query.name, addresses, time.time())
+        return self._finish(asked, dns.answer(query, addresses, TOR_TTL_S), rcode, DnsAnswer.TOR, addresses)
+
+    def _finish(
+        self, asked: Asked, reply: bytes, rcode: Rcode, answer: DnsAnswer, addresses: tuple[IpAddress, ...] = ()
+    ) -> bytes:
+        query = asked.query
+        self._publish(
+            DnsQueried(
+                asked.at,
+                asked.id,
+                asked.peer,
+                asked.listener,
+                asked.transport,
+                query.name,
+                dns.type_name(query.qtype),
+                rcode.name,
+                answer,
+                addresses,
+            )
+        )
+        return dns.fit(query, reply, tcp=asked.transport == "tcp")
+
+
+_ANSWER = {DnsMode.REFUSE: DnsAnswer.REFUSE, DnsMode.ISSUE: DnsAnswer.ISSUE, DnsMode.TOR: DnsAnswer.TOR}
+
+_RCODES: dict[int, Rcode] = {
+    Reply.SUCCEEDED: Rcode.NOERROR,
+    # Tor's END reason RESOLVEFAILED; everything else may pass by itself, and is SERVFAIL (as its DNSPort has it).
+    Reply.HOST_UNREACHABLE: Rcode.NXDOMAIN,
+}
+
+
+def _pointer(query: Query, name: str) -> bytes:
+    try:
+        return dns.pointer(query, name, TOR_TTL_S)
+    except ValueError:  # an exit may answer anything
+        return dns.refuse(query, Rcode.SERVFAIL)
+
+
+def _of_unreadable(bad: Bad | Drop, id: str, at: float, peer: Peer, listener: str, transport: str) -> DnsQueried:
+    """What there is to tell of a message that is no query for us; its name, if it could be read, was exposed."""
+    if isinstance(bad, Drop):
+        return DnsQueried(at, id, peer, listener, transport, "", "", "", DnsAnswer.DROP)
+    qtype = "" if bad.qtype is None else dns.type_name(bad.qtype)
+    return DnsQueried(at, id, peer, listener, transport, bad.name or "", qtype, bad.rcode.name, DnsAnswer.REFUSE)

@@ -1,0 +1,41 @@
+"""The sensor's sockets: UDP and TCP on one port, also where any free one will do."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from shim.address import Address
+from shim.errors import ListenError
+
+_TRIES = 16
+"""How often another free port is tried: one that is free for TCP may be taken for UDP."""
+
+
+def bind_both(address: Address) -> tuple[socket.socket, socket.socket]:
+    """A UDP and a listening TCP socket on one port. ListenError."""
+    error: OSError | None = None
+    for _ in range(1 if address.port else _TRIES):
+        try:
+            return _bind(address)
+        except OSError as found:
+            error = found
+    raise ListenError(f"{address}: {os.strerror(error.errno or 0).lower() if error else ''}")
+
+
+def _bind(address: Address) -> tuple[socket.socket, socket.socket]:
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    tcp = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    udp = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    try:
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        for sock in (tcp, udp) if family == socket.AF_INET6 else ():
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        tcp.bind((address.host, address.port))
+        udp.bind((address.host, tcp.getsockname()[1]))
+        tcp.listen()
+    except OSError:
+        tcp.close()
+        udp.close()
+        raise
+    return udp, tcp
