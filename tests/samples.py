@@ -85,6 +85,7 @@ SAMPLES: tuple[Event, ...] = (
     events.DnsQueried(
         AT, "q2", TCP, LISTENER, "tcp", "host.example", "TYPE65", "", DnsAnswer.DROP, process=CURL, process_reason=None
     ),
+    events.QueriesDropped(AT, TCP, 17),
     leak(LeakKind.ADDRESS_ONLY, "advice.address_only.socks5", process=CURL),
     leak(LeakKind.ADDRESS_ONLY, "advice.address_only.socks4", name="host.example", query="q1", prevented=True),
     leak(LeakKind.NOT_SOCKS, "advice.not_socks.tls", protocol="tcp", port=None, destination="", action=Action.BLOCK),
