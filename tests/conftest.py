@@ -10,8 +10,10 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+from rig import session, tunnel
+from rig.session import Served
 from rig.shim import Shim
-from rig.tunnel import NAMES, VARIANTS, Relayed
+from rig.tunnel import Relayed
 from rig.upstream import Upstream
 
 # No deadline: no test is timed. HYPOTHESIS_PROFILE=deep takes a minute a test: give it --timeout=0.
@@ -41,7 +43,7 @@ def block(upstream: Upstream) -> Iterator[Shim]:
         yield shim
 
 
-@pytest.fixture(params=VARIANTS, ids=NAMES)
+@pytest.fixture(params=tunnel.VARIANTS, ids=tunnel.NAMES)
 def relay(request: pytest.FixtureRequest) -> Iterator[Relayed]:
     """A plane turned by hand, about to open a tunnel: every poll set, spliced and copied, TCP and unix."""
     poller, splice, family = request.param
@@ -50,9 +52,16 @@ def relay(request: pytest.FixtureRequest) -> Iterator[Relayed]:
         yield relay
 
 
-@pytest.fixture(params=VARIANTS[::2], ids=NAMES[::2])
+@pytest.fixture(params=tunnel.VARIANTS[::2], ids=tunnel.NAMES[::2])
 def over_tcp(request: pytest.FixtureRequest) -> Iterator[Relayed]:
     """The same, over TCP only."""
     poller, splice, _ = request.param
     with Relayed(poller, splice=splice) as relay:
         yield relay
+
+
+@pytest.fixture(params=session.VARIANTS, ids=session.NAMES)
+def served(request: pytest.FixtureRequest) -> Iterator[Served]:
+    """A plane turned by hand that takes clients: both poll sets, TCP and unix."""
+    with Served(*request.param) as served:
+        yield served

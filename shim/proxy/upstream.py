@@ -46,7 +46,7 @@ class UpstreamLeg:
         self._address = address
         self._codec = codec
         self._outbox = codec.data_to_send()
-        self._owner = owner
+        self._owner: Waiting | None = owner
         self._retries = plane.quota.limits.connect_timeout_s / TICK_S
         self._tick = 0
         self.sock: socket.socket | None = None
@@ -92,7 +92,8 @@ class UpstreamLeg:
         self._fail(reason)
 
     def close(self) -> None:
-        """Give up: the client is gone."""
+        """Give up: the client is gone, and hears no more from here."""
+        self._owner = None
         self._stop_clock()
         if self.sock is not None:
             self._plane.poller.forget(self.sock.fileno())
@@ -159,12 +160,15 @@ class UpstreamLeg:
         if answer is None:
             return None
         self._stop_clock()
+        assert self._owner is not None
         sock, self.sock = self.sock, None
         return self._owner.upstream_answered(answer, codec.trailing_data(), sock)
 
     def _fail(self, error: str) -> None:
+        owner = self._owner
         self.close()
-        self._owner.upstream_failed(error)
+        if owner is not None:
+            owner.upstream_failed(error)
 
     def _stop_clock(self) -> None:
         if self._tick:

@@ -80,10 +80,10 @@ class HandTurned:
     """A plane, its events, and the means to turn it; use it as a context manager."""
 
     def __init__(
-        self, poller: type[Poller] = EpollPoller, *, splice: bool = True, limits: Limits | None = None, faults: int = 0
+        self, poller: type[Poller] = EpollPoller, *, splice: bool = True, limits: Limits | None = None
     ) -> None:
         self._before = descriptors()
-        self._expected_faults = faults
+        self.expected_faults = 0
         self.faults: list[Exception] = []
         self.events: list[Event] = []
         self.clock = HandClock()
@@ -112,7 +112,7 @@ class HandTurned:
     def _check(self) -> None:
         if self.pool is not None:
             assert self.pool.lent == 0, "pipes were not given back"
-        assert len(self.faults) == self._expected_faults, self.faults
+        assert len(self.faults) == self.expected_faults, self.faults
         ended = Counter(event.conn for event in self.of(ConnectionClosed))
         assert set(ended.values()) <= {1}, "a connection ended twice"
         quota = self.plane.quota
