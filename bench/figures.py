@@ -57,6 +57,9 @@ class Figures:
     def values(self, test: str, peer: str, metric: str) -> Values:
         return list(self._of(test, peer, metric).values())
 
+    def spread(self, test: str, peer: str, metric: str) -> Spread | None:
+        return Spread.of(self.values(test, peer, metric))
+
     def middle(self, test: str, peer: str, metric: str) -> float | None:
         values = self.values(test, peer, metric)
         return median(values) if values else None

@@ -174,6 +174,7 @@ class Bench:
         if not strace or server.pid is None:
             raise Missing("strace is not on PATH")
         with tempfile.NamedTemporaryFile("r", suffix=".strace") as out:
+            self.load(server.peer, ("setup", "--conns", "16"), "--bytes", "100")  # lazy imports are no tunnel's cost
             who = [word for pid in tree(server.pid) for word in ("-p", str(pid))]
             tracer = subprocess.Popen([strace, "-f", "-c", "-o", out.name, *who], stderr=subprocess.DEVNULL)
             time.sleep(0.5)

@@ -155,18 +155,27 @@ def alone(
     samples: list[Sample] = []
     calls: dict[str, Any] = {}
     for name in names:
-        with contextlib.ExitStack() as stack:
-            server = start(peers.make(name, site), stack, {})
-            if server is None or server.pid is None:
-                continue
-            if "idle" in chosen.tests:
+        if name == "direct":
+            continue
+        if "idle" in chosen.tests:
+            with fresh(name, site) as server:
                 samples.append(bench.idle(server, chosen.idle))
-            if "syscalls" in chosen.tests and (name in TRACED or name in site.variants):
-                with contextlib.suppress(Missing):
-                    for conns in (1, 16):
-                        calls[f"{name}, {conns} at a time"] = bench.syscalls(server, 500, conns)
+        if "syscalls" in chosen.tests and (name in TRACED or name in site.variants):
+            with contextlib.suppress(Missing), fresh(name, site) as server:
+                for conns in (1, 16):
+                    calls[f"{name}, {conns} at a time"] = bench.syscalls(server, 500, conns)
         say(f"alone: {name}")
     return samples, calls
+
+
+@contextlib.contextmanager
+def fresh(name: str, site: Site) -> Iterator[Server]:
+    server = Server(peers.make(name, site))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
 
 
 def machine() -> dict[str, Any]:
