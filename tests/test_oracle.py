@@ -6,12 +6,12 @@ Each way of sending each case asks for an address of its own: after a failed att
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 from rig.cases import CASES, Case, Fresh, Steps
+from rig.differences import DIFFERENCES
 from rig.oracle import WAYS, Outcome, ask_shim, ask_tor, hidden, is_subsequence
 from rig.programs import missing, require_program
 from rig.shim import Shim
@@ -39,61 +39,6 @@ pytestmark = pytest.mark.oracle
 MODES = {0: "warn", 1: "block"}
 
 
-@dataclass(frozen=True)
-class Difference:
-    """A case in which the shim differs from tor on purpose: why, and what the shim does instead."""
-
-    reason: str
-    instead: Callable[[Outcome], Outcome]
-
-
-def refused_like_safesocks(tor: Outcome) -> Outcome:
-    reply = tor.reply or REFUSED4 if tor.reply[:1] != b"\x05" else NO_AUTH + refused5(2)
-    return Outcome(None, reply, unsafe=False)
-
-
-def refused_as_malformed(_: Outcome) -> Outcome:
-    return Outcome(None, NO_AUTH + refused5(1), unsafe=False)
-
-
-LOCAL = Difference(
-    "tor refuses local destinations only after it has chosen a circuit, and as unsafe addresses before; "
-    "the shim refuses them at once and calls them what they are",
-    refused_like_safesocks,
-)
-COMMAND_FIRST = Difference(
-    "tor judges the address of a SOCKS4 request before it looks at the command; a command that is refused anyway "
-    "gives no address to Tor, so the shim does not call it one",
-    lambda tor: replace(tor, unsafe=False),
-)
-NUL = Difference("tor cuts a name at an embedded NUL and asks for another one; the shim refuses", refused_as_malformed)
-MIXED = Difference(
-    "tor reads each message by its own first byte, so a SOCKS4 request passes behind a SOCKS5 greeting; "
-    "the shim holds the client to the version it greeted with",
-    refused_as_malformed,
-)
-NO_PAGE = Difference(
-    "tor answers HTTP with a page that confirms the port to any web site; the shim closes unless policy.http_hint",
-    lambda _: Outcome(None, b"", unsafe=False),
-)
-DIFFERENCES = {
-    "socks4 address 0.0.1.0 is no 4a mark": LOCAL,
-    "socks4 loopback address": LOCAL,
-    "socks4 private address": LOCAL,
-    "socks5 loopback address": LOCAL,
-    "socks5 IPv6 loopback address": LOCAL,
-    "socks5 link-local address": LOCAL,
-    "socks5 private address as text": LOCAL,
-    "socks5 name localhost": LOCAL,
-    "socks4 BIND of an address": COMMAND_FIRST,
-    "socks4 RESOLVE_PTR of an address": COMMAND_FIRST,
-    "socks5 embedded NUL in a name": NUL,
-    "socks5 request of version 4 behind a greeting of 5": MIXED,
-    "HTTP request": NO_PAGE,
-    "HTTP CONNECT": NO_PAGE,
-}
-
-
 @pytest.fixture(scope="module")
 def tor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tor]:
     program = require_program("tor")
@@ -119,6 +64,13 @@ def shims(silent: Upstream) -> Iterator[dict[int, Shim]]:
         Shim("--mode", MODES[1], upstream=silent.address) as block,
     ):
         yield {0: warn, 1: block}
+
+
+@pytest.fixture(scope="module")
+def before_tor(tor: Tor) -> Iterator[Shim]:
+    """The shim with that same tor as its upstream."""
+    with Shim("--http", "127.0.0.1:0", upstream=tor.socks) as process:
+        yield process
 
 
 @pytest.mark.parametrize("safe", [0, 1], ids=["SafeSocks0", "SafeSocks1"])
@@ -165,6 +117,7 @@ def test_tor_praises_what_it_has_just_warned_of_and_the_shim_does_not(tor: Tor, 
         with Client(where) as client:
             client.send(GREETING + socks5(address, 80))
             assert client.read(2) == NO_AUTH
+            client.reset()
     said = " ".join(tor.log(before))
     tor.set(TestSocks=0)
     assert "giving Tor only an IP address" in said
@@ -184,21 +137,15 @@ def test_tor_is_silent_of_an_address_written_as_text_and_the_shim_is_not(tor: To
         with Client(where) as client:
             client.send(GREETING + socks5(address.encode(), 80))
             assert client.read(2) == NO_AUTH
-            client.end()
-            time.sleep(0.05)
+            client.reset()
     assert not [line for line in tor.log(before) if "DANGEROUS" in line or "IP address" in line]
     finding = shims[1].wait_for("leak_found", mark, kind="address_as_text", destination=f"{address}:80")
     assert finding["action"] == "forward"
+    shims[1].closed(mark, conn=finding["conn"])
 
 
 class TestThroughTheShim:
     """What tor sees with the shim in between is what it sees without: target, form of the address, credentials."""
-
-    @pytest.fixture(scope="class")
-    def shim(self, tor: Tor) -> Iterator[Shim]:
-        tor.set(SafeSocks=0)
-        with Shim("--http", "127.0.0.1:0", upstream=tor.socks) as process:
-            yield process
 
     @pytest.mark.parametrize(
         ("sentence", "steps"),
@@ -219,53 +166,60 @@ class TestThroughTheShim:
         ids=lambda value: value if isinstance(value, str) else "",
     )
     def test_tor_sees_the_same_request(
-        self, sentence: str, steps: Callable[[Fresh], Steps], tor: Tor, shim: Shim
+        self, sentence: str, steps: Callable[[Fresh], Steps], tor: Tor, before_tor: Shim
     ) -> None:
         seen = []
-        for where in (tor.socks, shim.socks):
+        tor.set(SafeSocks=0)
+        for where in (tor.socks, before_tor.socks):
             fresh, mark = Fresh.new(), tor.mark()
             with Client(where) as client:
-                for step in steps(fresh):
+                *greetings, request = steps(fresh)
+                for step in greetings:
                     client.send(step)
-                    if step is not steps(fresh)[-1]:
-                        client.read(2)
+                    client.read(2)
+                client.send(request)
                 stream = tor.wait_for_stream(mark)
             seen.append((hidden(stream.target, fresh), stream.username, stream.password, stream.unsafe is not None))
         assert seen[0] == seen[1]
 
-    def test_a_user_id_is_the_username_and_what_exceeds_it_the_password(self, tor: Tor, shim: Shim) -> None:
+    def test_a_user_id_is_the_username_and_what_exceeds_it_the_password(self, tor: Tor, before_tor: Shim) -> None:
         mark = tor.mark()
-        with Client(shim.socks) as client:
+        with Client(before_tor.socks) as client:
             client.send(socks4(Fresh.new().name, 80, user=b"u" * 255 + b"rest"))
             stream = tor.wait_for_stream(mark)
         assert (stream.username, stream.password) == ("u" * 255, "rest")
 
-    def test_basic_authorization_becomes_credentials(self, tor: Tor, shim: Shim) -> None:
+    def test_basic_authorization_becomes_credentials(self, tor: Tor, before_tor: Shim) -> None:
         mark = tor.mark()
-        with Client(shim.http) as client:
+        with Client(before_tor.http) as client:
             client.send(http_connect(f"{Fresh.new().name.decode()}:443", "Proxy-Authorization: Basic dXNlcjpwYXNz"))
             stream = tor.wait_for_stream(mark)
         assert (stream.username, stream.password) == ("user", "pass")
 
-    def test_a_refusal_of_tor_reaches_the_client_whole(self, tor: Tor, shim: Shim) -> None:
+    def test_a_refusal_of_tor_reaches_the_client_whole(self, tor: Tor, before_tor: Shim) -> None:
         """Tor drops its method reply before a refusal of pipelined input; the client is owed it all the same."""
         tor.set(SafeSocks=1)
         try:
-            assert ask(shim.socks, (GREETING, 2), (socks5(Fresh.new().v4, 80), 0)) == NO_AUTH + refused5(2)
-            assert ask(shim.socks, (GREETING + socks5(Fresh.new().v4, 80), 0)) == NO_AUTH + refused5(2)
-            assert ask(shim.socks, (socks4(Fresh.new().v4, 80), 0)) == REFUSED4
+            assert ask(before_tor.socks, (GREETING, 2), (socks5(Fresh.new().v4, 80), 0)) == NO_AUTH + refused5(2)
+            assert ask(before_tor.socks, (GREETING + socks5(Fresh.new().v4, 80), 0)) == NO_AUTH + refused5(2)
+            assert ask(before_tor.socks, (socks4(Fresh.new().v4, 80), 0)) == REFUSED4
             greeted = (GREETING_AUTH, 2), (auth(b"u", b"p"), 2)
-            assert ask(shim.socks, *greeted, (socks5(Fresh.new().v4, 80), 0)) == WITH_AUTH + AUTH_OK + refused5(2)
+            assert ask(before_tor.socks, *greeted, (socks5(Fresh.new().v4, 80), 0)) == WITH_AUTH + AUTH_OK + refused5(2)
         finally:
             tor.set(SafeSocks=0)
 
-    def test_a_granted_stream_is_granted(self, tor: Tor, shim: Shim) -> None:
+    def test_a_username_that_tor_refuses_is_refused(self, tor: Tor, before_tor: Shim) -> None:
+        """Proposal 351: tor refuses it while reading the credentials, before any request."""
+        steps = (GREETING_AUTH, 2), (auth(b"<torS0X>1", b"x"), 2), (socks5(Fresh.new().name, 80), 0)
+        assert ask(before_tor.socks, *steps) == WITH_AUTH + AUTH_OK + refused5(1)
+
+    def test_a_granted_stream_is_granted(self, tor: Tor, before_tor: Shim) -> None:
         """RESOLVE of an address is the one request that tor grants without a network."""
         address = Fresh.new().v4
         tor.set(__LeaveStreamsUnattached=0)
         try:
-            got = ask(shim.socks, (GREETING, 2), (socks5(address, 0, 0xF0), 0))
+            got = ask(before_tor.socks, (GREETING, 2), (socks5(address, 0, 0xF0), 0))
             assert got == NO_AUTH + b"\5\0\0" + socks5(address, 0)[3:]
-            assert ask(shim.socks, (socks4(address, 1, 0xF0), 0))[:2] == GRANTED4
+            assert ask(before_tor.socks, (socks4(address, 1, 0xF0), 0))[:2] == GRANTED4
         finally:
             tor.set(__LeaveStreamsUnattached=1)

@@ -46,6 +46,7 @@ def ask_shim(shim: Shim, silent: Upstream, case: Case, way: Way) -> Outcome:
     fresh, mark, asked = Fresh.new(), shim.mark(), len(silent.seen)
     with Client(shim.socks) as client:
         reply, told = converse(client, case.steps(fresh), way, lambda: target_of(silent, asked))
+        client.reset()
     conn = shim.closed(mark)["conn"]
     decided = shim.find("request_decided", mark, conn=conn)
     unsafe = bool(decided) and decided[0]["exposure"] == "address"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import socket
+import struct
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -74,7 +75,7 @@ def hangup(sock: socket.socket, seen: Seen) -> None:
 def reset(sock: socket.socket, seen: Seen) -> None:
     """Waits for a byte, then sends RST."""
     seen.received += sock.recv(1 << 16)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def service_of(host: str) -> Service:

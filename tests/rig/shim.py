@@ -71,7 +71,11 @@ class Shim:
 
     def __enter__(self) -> Self:
         if self._json:
-            self.ready = self.wait_for("ready")
+            try:
+                self.ready = self.wait_for("ready")
+            except AssertionError:
+                self.stop()
+                raise
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
@@ -113,7 +117,7 @@ class Shim:
         with self._changed:
             self._changed.wait_for(lambda: self.find(event, since, **keys) or not self._reader.is_alive(), timeout_s)
         found = self.find(event, since, **keys)
-        assert found, f"no {event} with {keys} in\n{''.join(self.raw[-30:])}"
+        assert found, f"no {event} with {keys} in\n{''.join(self.raw[-6:])}"
         return found[0]
 
     def decided(self, since: int = 0, **keys: object) -> Line:
@@ -123,6 +127,10 @@ class Shim:
     def closed(self, since: int = 0, **keys: object) -> Line:
         """The `connection_closed` line, waiting until it is written."""
         return self.wait_for("connection_closed", since, **keys)
+
+    def ended(self, destination: str, since: int = 0) -> Line:
+        """The `connection_closed` line of the request for HOST:PORT, waiting until it is written."""
+        return self.closed(since, conn=self.decided(since, destination=destination)["conn"])
 
     def signal(self, number: signal.Signals) -> None:
         """Send one signal."""

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 from pathlib import Path
 from typing import Literal, Self
 
@@ -202,9 +202,16 @@ def _read(sock: socket.socket, count: int) -> bytes:
 def _request(sock: socket.socket, credentials: tuple[bytes, bytes] | None) -> Seen:
     _, command, _, atyp = _read(sock, 4)
     raw = _read(sock, {1: 4, 4: 16}.get(atyp) or _read(sock, 1)[0])
-    host = raw.decode("latin-1") if atyp == 3 else str(ip_address(raw))
+    host = raw.decode("latin-1") if atyp == 3 else _text(raw)
     username, password = credentials or (None, None)
     return Seen(command, atyp, host, int.from_bytes(_read(sock, 2), "big"), username, password)
+
+
+def _text(raw: bytes) -> str:
+    """An address as tor prints it: Python before 3.13 writes the mapped ones in hexadecimal."""
+    address = ip_address(raw)
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return f"::ffff:{mapped}" if mapped else str(address)
 
 
 def _outcome(seen: Seen) -> tuple[int, bytes]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 from ipaddress import IPv4Address, ip_address
 from typing import Self
 
@@ -65,7 +66,11 @@ class Client:
             self.sock = socket.socket(socket.AF_INET6 if host.startswith("[") else socket.AF_INET)
             target = (host.strip("[]"), int(port))
         self.sock.settimeout(timeout_s)
-        self.sock.connect(target)
+        try:
+            self.sock.connect(target)
+        except OSError:
+            self.sock.close()
+            raise
         if not where.startswith("unix:"):
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -103,6 +108,11 @@ class Client:
     def end(self) -> None:
         """No more from us; the other direction stays open."""
         self.sock.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        """Leave at once, with a RST."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
 
     def closed(self) -> bool:
         """True once the other side has ended, cleanly or by a reset, without another byte."""
