@@ -76,6 +76,8 @@ class Listener:
     def close(self) -> None:
         """Stop listening; a unix socket's file goes too."""
         self._resting = False
+        # Workers share a unix socket: while another process holds it, close(2) leaves it in this poll set.
+        self._plane.poller.unwatch(self._sock.fileno())
         self._plane.poller.forget(self._sock.fileno())
         close_listener(self._sock)
 
