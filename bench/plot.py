@@ -38,7 +38,7 @@ def _panels(figures: Figures) -> list[tuple[str, dict[str, float]]]:
 def _panel(title: str, bars: dict[str, float], left: int, top: int) -> list[str]:
     most = max(bars.values()) or 1
     parts = [f'<text x="{left}" y="{top + 14}" font-weight="bold">{escape(title)}</text>']
-    for row, (peer, value) in enumerate(sorted(bars.items(), key=lambda item: item[1])):
+    for row, (peer, value) in enumerate(sorted(bars.items(), key=lambda item: item[1], reverse="longer" in title)):
         y = top + TOP + row * (BAR + GAP)
         length = max(1.0, value / most * WIDTH)
         colour = OURS if peer.startswith("shim") else THEIRS
