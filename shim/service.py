@@ -206,11 +206,13 @@ class Service:
 
     def _end(self) -> None:
         asyncio.get_running_loop().remove_reader(self._poller.fileno())
-        for owner in self._poller.owners():
-            owner.abort("shutdown")
-        self._poller.close()
-        self._bus.flush()
-        self._log.close()
+        try:
+            for owner in self._poller.owners():
+                owner.abort("shutdown")
+            self._poller.close()
+        finally:
+            self._bus.flush()
+            self._log.close()
 
 
 def _limits(limits: Limits, upstream: Upstream) -> quota.Limits:

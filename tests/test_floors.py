@@ -17,6 +17,7 @@ FLOORS = [
     {"web"},
     {"lab"},
     {"app"},
+    {"service"},
     {"proxy", "sensor", "witness", "record", "tor", "workers", "health"},
     {"judge", "protocol"},
     {"model", "events", "errors", "config", "policy", "address", "locale", ""},

@@ -175,6 +175,8 @@ class Session:
         self._plane.quota.established()
 
     def _close(self, reason: str) -> None:
+        if self._sock.fileno() < 0:  # at the end of the process its leg may have ended it already
+            return
         if self._leg is not None:
             self._leg.close()
         if self._request is None:

@@ -12,7 +12,7 @@ from dataclasses import asdict
 
 import structlog
 
-from shim.events import Event, LeakFound, UpstreamFailed
+from shim.events import Event, LeakFound, Ready, UpstreamFailed
 from shim.locale import Catalogue
 from shim.model import Confidence
 from shim.record import Schedule
@@ -90,7 +90,8 @@ class LogSink:
     def configure(self, *, level: str, reveal: bool) -> None:
         """Change what is shown from now on. `level` is debug, info or warning."""
         loud = _LEVELS[_LEVELS.index(level) :]
-        self._wanted = frozenset(kind for kind, its_level in LEVEL.items() if its_level in loud)
+        # `ready` is always told: with port 0 nothing else says where we listen.
+        self._wanted = frozenset(kind for kind, its_level in LEVEL.items() if its_level in loud or kind is Ready)
         self._view = View(reveal, self._catalogue)
 
     def __call__(self, event: Event) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import cast
 
 from shim.model import Peer
 from shim.protocol.dns import MAX_TCP
@@ -50,8 +51,7 @@ class _Connection(asyncio.Protocol):
         self._idle: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         self._peer = Peer(*transport.get_extra_info("peername")[:2])
         self._listener.open.add(self)
         if len(self._listener.open) > MAX_CONNECTIONS:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import asyncio_dgram
+from asyncio_dgram.aio import DatagramServer
 
 from shim.model import Peer
 from shim.sensor.responder import Responder
@@ -40,7 +41,7 @@ class UdpListener:
     async def run(self) -> None:
         """Answer until cancelled."""
         stream = await asyncio_dgram.from_socket(self._sock)
-        assert isinstance(stream, asyncio_dgram.DatagramServer)  # bound, not connected
+        assert isinstance(stream, DatagramServer)  # bound, not connected
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._read(stream), name=f"dns udp {self._address}")
@@ -48,7 +49,7 @@ class UdpListener:
         finally:
             stream.close()
 
-    async def _read(self, stream: asyncio_dgram.DatagramServer) -> None:
+    async def _read(self, stream: DatagramServer) -> None:
         while True:
             try:
                 data, name = await stream.recv()
@@ -64,7 +65,7 @@ class UdpListener:
         self._late.append((reply, name))
         self._has_late.set()
 
-    async def _send_late(self, stream: asyncio_dgram.DatagramServer) -> None:
+    async def _send_late(self, stream: DatagramServer) -> None:
         while True:
             await self._has_late.wait()
             self._has_late.clear()
@@ -72,7 +73,7 @@ class UdpListener:
                 await _send(stream, *self._late.popleft())
 
 
-async def _send(stream: asyncio_dgram.DatagramServer, reply: bytes, name: tuple[Any, ...]) -> None:
+async def _send(stream: DatagramServer, reply: bytes, name: tuple[Any, ...]) -> None:
     """Send, whatever became of earlier replies: the library reports their errors here, and then sends nothing."""
     for _ in range(2):
         try:
