@@ -13,13 +13,14 @@ from shim.model import Host, Knowledge, Standing
 
 ADDRESS = IPv4Address("93.184.216.34")
 BY_TOR = Knowledge(Standing.RESOLVED_BY_TOR, ("www.example.com",))
+REMEMBERED = Knowledge(Standing.UNKNOWN, ("www.example.com",))
 UNKNOWN = Knowledge()
 
 
-def taught(at: float = 0.0, *, by_tor: bool = True) -> AnswerMemory:
+def taught(at: float = 0.0) -> AnswerMemory:
     """A memory that knows one answer."""
     memory = AnswerMemory()
-    memory.learn("127.0.0.1", ADDRESS, "www.example.com", at, by_tor=by_tor)
+    memory.learn("127.0.0.1", ADDRESS, "www.example.com", at)
     return memory
 
 
@@ -44,9 +45,26 @@ def test_of_all_else_nothing_is_known(host: Host) -> None:
     assert AnswerMemory().knowledge("127.0.0.1", host, 1.0) == UNKNOWN
 
 
-def test_another_client_was_told_nothing() -> None:
-    assert taught().knowledge("127.0.0.2", ADDRESS, 1.0) == UNKNOWN
-    assert taught().knowledge("uid:1000", ADDRESS, 1.0) == UNKNOWN
+@pytest.mark.parametrize("other", ["127.0.0.2", "uid:1000"])
+def test_another_client_was_told_nothing_but_the_name_is_remembered(other: str) -> None:
+    assert taught().knowledge(other, ADDRESS, 1.0) == REMEMBERED
+    assert taught().knowledge(other, "0x5d.184.216.34", 1.0) == REMEMBERED
+    assert taught().knowledge(other, IPv4Address("93.184.216.35"), 1.0) == UNKNOWN
+
+
+def test_what_was_answered_to_two_clients_is_ambiguous_to_a_third() -> None:
+    memory = taught()
+    memory.learn("127.0.0.2", ADDRESS, "cdn.example.net", 1.0)
+    assert memory.knowledge("127.0.0.3", ADDRESS, 2.0).names == ("www.example.com", "cdn.example.net")
+    assert memory.knowledge("127.0.0.1", ADDRESS, 2.0) == BY_TOR, "a client's own answers are its own"
+    assert memory.knowledge("127.0.0.3", ADDRESS, 601.0).names == ("cdn.example.net",)
+
+
+def test_a_client_that_was_told_long_ago_is_as_any_other() -> None:
+    memory = taught()
+    memory.learn("127.0.0.2", ADDRESS, "cdn.example.net", 500.0)
+    assert memory.knowledge("127.0.0.1", ADDRESS, 600.0) == BY_TOR
+    assert memory.knowledge("127.0.0.1", ADDRESS, 601.0) == Knowledge(Standing.UNKNOWN, ("cdn.example.net",))
 
 
 def test_a_mapped_answer_is_known_as_ipv4() -> None:
@@ -63,25 +81,6 @@ def test_a_literal_teaches_nothing(literal: str) -> None:
     assert memory.knowledge("c", ADDRESS, 0.0) == UNKNOWN
 
 
-def test_an_answer_not_given_by_tor_leaves_a_name_but_no_standing() -> None:
-    remembered = Knowledge(Standing.UNKNOWN, ("www.example.com",))
-    assert taught(by_tor=False).knowledge("127.0.0.1", ADDRESS, 1.0) == remembered
-
-
-def test_tors_answer_is_not_undone_by_another() -> None:
-    memory = taught()
-    memory.learn("127.0.0.1", ADDRESS, "cdn.example.net", 1.0, by_tor=False)
-    assert memory.knowledge("127.0.0.1", ADDRESS, 1.0) == Knowledge(
-        Standing.RESOLVED_BY_TOR, ("www.example.com", "cdn.example.net")
-    )
-
-
-def test_tors_answer_ages_by_itself() -> None:
-    memory = taught()
-    memory.learn("127.0.0.1", ADDRESS, "cdn.example.net", 500.0, by_tor=False)
-    assert memory.knowledge("127.0.0.1", ADDRESS, 601.0) == Knowledge(Standing.UNKNOWN, ("cdn.example.net",))
-
-
 def test_spellings_of_one_name_are_one_name() -> None:
     memory = taught()
     memory.learn("127.0.0.1", ADDRESS, "WWW.example.COM.", 1.0)
@@ -93,14 +92,6 @@ def test_known_up_to_the_age_and_not_beyond() -> None:
     assert memory.knowledge("127.0.0.1", ADDRESS, 1000.0 + MIN_AGE_S) == BY_TOR
     assert memory.knowledge("127.0.0.1", ADDRESS, 1000.5 + MIN_AGE_S) == UNKNOWN
     assert len(memory) == 0, "what is too old is forgotten, not only hidden"
-
-
-def test_forget_needs_no_request() -> None:
-    memory = taught()
-    memory.forget(MIN_AGE_S)
-    assert len(memory) == 1
-    memory.forget(MIN_AGE_S + 1)
-    assert len(memory) == 0
 
 
 def test_repetition_renews() -> None:
@@ -149,7 +140,6 @@ _ANSWERS = st.lists(
         st.integers(1, 6).map(lambda last: IPv4Address(f"192.0.2.{last}")),
         st.sampled_from([f"n{index}.example" for index in range(12)]),
         st.integers(0, 400),
-        st.booleans(),
     ),
     max_size=80,
 )
@@ -157,37 +147,43 @@ _ANSWERS = st.lists(
 
 @given(_ANSWERS, st.integers(0, 1000), st.integers(1, 8))
 def test_knows_what_a_full_list_of_answers_would_say(
-    answers: list[tuple[str, IPv4Address, str, int, bool]], later: int, max_entries: int
+    answers: list[tuple[str, IPv4Address, str, int]], later: int, max_entries: int
 ) -> None:
     memory = AnswerMemory(max_entries=max_entries)
-    told: list[tuple[str, IPv4Address, str, float, bool]] = []
+    told: list[tuple[str, IPv4Address, str, float]] = []
     now = 0.0
-    for client, address, name, pause, by_tor in answers:
+    for client, address, name, pause in answers:
         now += pause
-        memory.learn(client, address, name, now, by_tor=by_tor)
-        told.append((client, address, name, now, by_tor))
+        memory.learn(client, address, name, now)
+        told.append((client, address, name, now))
         assert len(memory) <= max_entries
     now += later
-    kept = list(dict.fromkeys((client, address) for client, address, *_ in reversed(told)))[:max_entries]
-    for client, address in {(client, address) for client, address, *_ in told}:
-        fresh = [row for row in told if row[:2] == (client, address) and row[3] >= now - MIN_AGE_S]
+    fresh = [row for row in told if row[3] >= now - MIN_AGE_S]
+    clients = list(dict.fromkeys((client, address) for client, address, *_ in reversed(told)))[:max_entries]
+    addresses = list(dict.fromkeys(address for _, address, *_ in reversed(told)))[:max_entries]
+    for client, address in {(client, address) for client in ("a", "b", "c") for _, address, *_ in told}:
+        own = [row[2] for row in fresh if row[:2] == (client, address) and row[:2] in clients]
+        others = [row[2] for row in fresh if row[1] == address and address in addresses]
         knowledge = memory.knowledge(client, address, now)
-        if (client, address) in kept:
-            names = list(dict.fromkeys(row[2] for row in reversed(fresh)))[:NAMES_PER_ADDRESS]
-            assert set(knowledge.names) <= {row[2] for row in fresh}
-            assert not fresh or knowledge.names[-1] == fresh[-1][2]
-            if len(memory) < max_entries:  # nothing was evicted, so nothing may be missing
-                assert knowledge.names == tuple(reversed(names))
-                by_tor = any(row[4] for row in fresh)
-                assert knowledge.standing is (Standing.RESOLVED_BY_TOR if by_tor else Standing.UNKNOWN)
-        else:
-            assert knowledge == UNKNOWN
+        assert knowledge.standing is (Standing.RESOLVED_BY_TOR if own else Standing.UNKNOWN)
+        names = list(dict.fromkeys(reversed(own or others)))[:NAMES_PER_ADDRESS]
+        if len({row[1] for row in told}) <= max_entries and len({row[:2] for row in told}) <= max_entries:
+            assert knowledge.names == tuple(reversed(names))
+        else:  # what was evicted and learned again has lost its older names
+            assert knowledge.names[-1:] == tuple(names[:1])
+            assert set(knowledge.names) <= set(names)
 
 
-def test_a_flood_stays_within_bounds() -> None:
+@pytest.mark.parametrize("clients", [1, 1000])
+def test_a_flood_of_forged_answers_stays_within_bounds(clients: int) -> None:
     memory = AnswerMemory(max_entries=100)
+    memory.learn("victim", ADDRESS, "www.example.com", 0.0)
     for index in range(20_000):
-        memory.learn("c", IPv4Address(index + 2**24), f"n{index}.example", index / 1000)
+        memory.learn(f"c{index % clients}", IPv4Address(index + 2**24), f"n{index}.example", index / 1000)
+        memory.learn("liar", ADDRESS, f"n{index}.example", index / 1000)
     assert len(memory) == 100
-    assert memory.knowledge("c", IPv4Address(19_999 + 2**24), 20.0).names == ("n19999.example",)
-    assert memory.knowledge("c", IPv4Address(2**24), 20.0) == UNKNOWN
+    assert len(memory._by_address) == 100
+    last = IPv4Address(19_999 + 2**24)
+    assert memory.knowledge(f"c{19_999 % clients}", last, 20.0).names == ("n19999.example",)
+    assert memory.knowledge("c0", IPv4Address(2**24), 20.0) == UNKNOWN
+    assert len(memory.knowledge("victim", ADDRESS, 20.0).names) == NAMES_PER_ADDRESS, "ambiguous: never repaired"

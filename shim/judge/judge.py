@@ -1,35 +1,54 @@
-"""The judge as the data plane sees it: a request in, a verdict out.
+"""The judge as the data plane and the sensor see it: a request in, a verdict out; a query in, a plan out.
 
-Holds the policy and the memory of answers, and sees no event: findings are the correlator's.
+Holds the policies, the memory of answers and the issued addresses, and sees no event: findings are the correlator's.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address
+
+from shim.judge import answering
+from shim.judge.answering import Plan
 from shim.judge.classify import classify
 from shim.judge.decide import FORWARD, decide
 from shim.judge.hosts import address_from_text
 from shim.judge.isolation import isolation
+from shim.judge.issued import IssuedPool
 from shim.judge.memory import AnswerMemory
-from shim.model import Answer, Command, Credentials, Exposure, Peer, Reply, Request, Verdict
-from shim.policy import Policy
+from shim.model import Answer, Command, Credentials, Exposure, Knowledge, Peer, Reply, Request, Standing, Verdict
+from shim.policy import DnsPolicy, Policy
 
 _NAME_FORWARDED = Verdict(Exposure.NAME, FORWARD)  # the common case allocates nothing
 
 
 class Judge:
-    """Judges every request. `policy` may be replaced at any time; the memory stays."""
+    """Judges every request and every query; each `at` is in seconds, all by one clock.
 
-    __slots__ = ("_memory", "_salt", "policy")
+    `policy`, `dns` and `pool` may be replaced at any time; the memory stays. `pool` holds the issued addresses while
+    the sensor issues any, and is None otherwise: they are ordinary addresses then.
+    """
 
-    def __init__(self, policy: Policy, memory: AnswerMemory, salt: bytes = b"") -> None:
+    __slots__ = ("_memory", "_salt", "dns", "policy", "pool")
+
+    def __init__(
+        self,
+        policy: Policy,
+        memory: AnswerMemory,
+        salt: bytes = b"",
+        dns: DnsPolicy | None = None,
+        pool: IssuedPool | None = None,
+    ) -> None:
         """`salt` keys the credentials that `policy.isolate` makes: random, and new for each run."""
         self.policy = policy
+        self.dns = dns or DnsPolicy()
+        self.pool = pool
         self._memory = memory
         self._salt = salt
 
     def judge(self, request: Request, peer: Peer, at: float) -> Verdict:
-        """The verdict on one request; `at` in seconds, by the clock that `answered` is given."""
-        knowledge = self._memory.knowledge(peer.key, request.host, at)
+        """The verdict on one request."""
+        knowledge = self._knowledge(request, peer, at)
         exposure = classify(request, knowledge)
         decision = decide(request, exposure, knowledge, self.policy)
         if decision is FORWARD and exposure is Exposure.NAME:
@@ -37,12 +56,16 @@ class Judge:
         return Verdict(exposure, decision, knowledge.names)
 
     def answered(self, request: Request, peer: Peer, answer: Answer, at: float) -> None:
-        """Learn from Tor's answer to RESOLVE; `request` as it was sent upstream, so a repaired one with its name."""
+        """Learn from Tor's answer to RESOLVE; `request` as the client sent it.
+
+        When a name took the place of its address, that name is what Tor was asked for.
+        """
         if request.command is not Command.RESOLVE or answer.reply != Reply.SUCCEEDED:
             return
         address = address_from_text(answer.host) if isinstance(answer.host, str) else answer.host
-        if address is not None and isinstance(request.host, str):
-            self._memory.learn(peer.key, address, request.host, at)
+        asked = self.judge(request, peer, at).decision.host or request.host
+        if address is not None and isinstance(asked, str):
+            self._memory.learn(peer.key, address, asked, at)
 
     def credentials(self, request: Request, peer: Peer) -> Credentials | None:
         """What `policy.isolate` adds where the client sent no credentials of its own."""
@@ -51,3 +74,35 @@ class Judge:
     def http_hint(self) -> bool:
         """Whether an HTTP client on the SOCKS port is told what is wrong."""
         return self.policy.http_hint
+
+    def plan(self, name: str, qtype: int, pointer: IPv4Address | IPv6Address | None) -> Plan:
+        """What the sensor does with a query; the arguments are those of `answering.plan`."""
+        return answering.plan(name, qtype, pointer, self.dns)
+
+    def issue(self, name: str, family: int, at: float) -> IPv4Address | IPv6Address | None:
+        """An address of family 4 or 6 that stands for `name`, lower case, no last dot; None when none is free."""
+        return None if self.pool is None else self.pool.issue(name, at, 6 if family == 6 else 4)
+
+    def name_of(self, address: IPv4Address | IPv6Address, at: float) -> str | None:
+        """The name that `address` stands for now."""
+        if self.pool is None:
+            return None
+        known = self.pool.lookup(address, at)
+        return known.names[0] if known.standing is Standing.ISSUED else None
+
+    def told(self, peer: Peer, name: str, addresses: Iterable[IPv4Address | IPv6Address], at: float) -> None:
+        """The sensor has passed on Tor's answer for `name` to this client."""
+        for address in addresses:
+            self._memory.learn(peer.key, address, name, at)
+
+    def _knowledge(self, request: Request, peer: Peer, at: float) -> Knowledge:
+        """What an issued address stands for comes before all that was ever answered. Asking for it is a use of it."""
+        if self.pool is not None:
+            host = request.host
+            address = address_from_text(host) if isinstance(host, str) else host
+            if address is not None:
+                known = self.pool.lookup(address, at)
+                if known.standing is not Standing.UNKNOWN:
+                    self.pool.touch(address, at)
+                    return known
+        return self._memory.knowledge(peer.key, request.host, at)
