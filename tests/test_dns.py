@@ -193,7 +193,7 @@ REFUSED_UNHEARD = [
     ),
     (
         "rdata that makes dnslib raise UnicodeDecodeError",
-        f"123401000001000000000001{QUESTION}0001010001000000000006" + "0005ff" + "ffffff",
+        f"123401000001000000000001{QUESTION}00010100010000000000050001ff6161",
         "records_unreadable",
         1,
         1,
