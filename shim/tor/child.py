@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import re
 import secrets
 import shutil
+import signal
+import sys
 import tempfile
 from pathlib import Path
 from typing import Protocol
@@ -23,6 +26,10 @@ RESTART_S = 5.0
 
 STOP_TIMEOUT_S = 5.0
 """How long tor may take to end after SIGTERM before it is killed."""
+
+_PR_SET_PDEATHSIG = 1
+_PRCTL = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+"""Looked up here: a child between fork and exec should do as little as it can."""
 
 _BOOTSTRAPPED = re.compile(r"Bootstrapped (\d{1,3})%(?: \(([a-z_]+)\))?")
 _LISTENING = "Opened Socks listener connection (ready)"
@@ -73,7 +80,11 @@ class TorChild:
             self._data.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._runtime.mkdir(mode=0o700, exist_ok=True)
             process = await asyncio.create_subprocess_exec(
-                *self._arguments(), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
+                *self._arguments(),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,  # our own standard error holds nothing but our log's lines
+                preexec_fn=_end_with_us,
             )
         except OSError as error:
             return os.strerror(error.errno or 0).lower().replace(" ", "_")
@@ -85,7 +96,7 @@ class TorChild:
 
     def _arguments(self) -> list[str]:
         # No torrc is read: the user's may hold relays, control ports or logs that are not ours to start twice.
-        # __OwningControllerProcess makes tor end when we do, however that happens.
+        # __OwningControllerProcess makes tor end when we do, however that happens; it looks every 15 s only.
         return [
             self._command,
             *("--defaults-torrc", os.devnull, "-f", os.devnull, "--ignore-missing-torrc"),
@@ -94,6 +105,15 @@ class TorChild:
             *("--Log", "notice stdout"),
             *("--__OwningControllerProcess", str(os.getpid())),
         ]
+
+
+def _end_with_us() -> None:
+    """Between fork and exec: ask for SIGTERM as soon as we die.
+
+    A shim started anew would find the data directory locked for as long as the old tor lives.
+    """
+    if _PRCTL is not None:
+        _PRCTL(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 async def _follow(process: asyncio.subprocess.Process, watcher: Watcher) -> None:
