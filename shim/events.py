@@ -56,6 +56,22 @@ class HandshakeFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class FirstBytesSeen:
+    """The client's first bytes behind an address request said where they go: `protocol` is "tls" or "http".
+
+    `name` is the SNI or Host in lower case, None when there was none; `address` tells that an address stood in its
+    place, `encrypted` that the ClientHello has an encrypted_client_hello extension (perhaps a meaningless one).
+    """
+
+    at: float
+    conn: str
+    protocol: str
+    name: str | None
+    address: bool
+    encrypted: bool
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamAnswered:
     """The upstream replied to a request. For RESOLVE, `answer.host` is what Tor found."""
 
@@ -231,6 +247,7 @@ Event = (
     Ready
     | RequestDecided
     | HandshakeFailed
+    | FirstBytesSeen
     | UpstreamAnswered
     | UpstreamFailed
     | UpstreamChanged

@@ -86,6 +86,8 @@ SAMPLES: tuple[Event, ...] = (
         AT, "q2", TCP, LISTENER, "tcp", "host.example", "TYPE65", "", DnsAnswer.DROP, process=CURL, process_reason=None
     ),
     events.QueriesDropped(AT, TCP, 17),
+    events.FirstBytesSeen(AT, "c3", "tls", "host.example", False, True),
+    events.FirstBytesSeen(AT, "c3", "http", None, True, False),
     leak(LeakKind.ADDRESS_ONLY, "advice.address_only.socks5", process=CURL),
     leak(LeakKind.ADDRESS_ONLY, "advice.address_only.socks4", name="host.example", query="q1", prevented=True),
     leak(LeakKind.NOT_SOCKS, "advice.not_socks.tls", protocol="tcp", port=None, destination="", action=Action.BLOCK),

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from collections.abc import Callable
+from typing import NamedTuple
 
 from shim.proxy.pipes import Pipe
 from shim.proxy.plane import BUFFER_BYTES, Plane, Ticket
@@ -27,20 +29,33 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _UNWATCHED = -1
 
 
+class Side(NamedTuple):
+    """Why a tunnel ends, when this side is the one that ends it."""
+
+    closed: str
+    reset: str
+
+
+CLIENT = Side("client_closed", "client_reset")
+UPSTREAM = Side("upstream_closed", "upstream_reset")
+
+
 class Direction:
     """One way of a tunnel. At most one of `pending` and `pipe` holds bytes that the sink has not taken yet."""
 
-    __slots__ = ("bulk", "closed", "count", "done", "ended", "pending", "pipe", "reset", "sink", "source")
+    __slots__ = ("bulk", "count", "done", "ended", "overhear", "pending", "pipe", "side", "sink", "source")
 
-    def __init__(self, source: socket.socket, sink: socket.socket, side: str, count: int, pending: bytes) -> None:
+    def __init__(self, source: socket.socket, sink: socket.socket, side: Side, count: int, pending: bytes) -> None:
         self.source = source
         self.sink = sink
-        self.closed = f"{side}_closed"
-        self.reset = f"{side}_reset"
+        self.side = side
+        """Of the source."""
         self.count = count
         """Bytes that the sink has taken."""
         self.pending = pending
         self.pipe: Pipe | None = None
+        self.overhear: Callable[[bytes], bool] | None = None
+        """Is shown what passes until it says that it has heard enough."""
         self.bulk = False
         """Spliced from now on."""
         self.ended = False
@@ -77,8 +92,11 @@ class Tunnel:
         if idle := plane.quota.limits.idle_timeout_s:
             self._tick = plane.wheel.add(self, idle)
         self._drain(self._down)
-        if self._up.pending:
-            self._drain(self._up)
+        up = self._up
+        if up.pending:
+            if up.overhear is not None and up.overhear(up.pending):
+                up.overhear = None
+            self._drain(up)
 
     # A socket is the source of one direction and the sink of the other: one event may concern both.
 
@@ -130,9 +148,9 @@ class Tunnel:
         if self._ticket is None:  # the same event said OUT, and serving that has ended the tunnel
             return
         if events & ERR:
-            self.abort(way.reset)
+            self.abort(way.side.reset)
         elif way.ended:  # a unix peer closed for good: nobody is left to take the other direction's bytes
-            self.abort(way.closed)
+            self.abort(way.side.closed)
         else:  # both ends are shut, but bytes of the source are still to be read once the sink takes some
             fd = way.source.fileno()
             self._plane.poller.unwatch(fd)
@@ -148,15 +166,17 @@ class Tunnel:
         except BlockingIOError:
             return
         except OSError:
-            return self.abort(way.reset)
+            return self.abort(way.side.reset)
         if not n:
             return self._end(way)
+        if way.overhear is not None and way.overhear(bytes(plane.view[:n])):
+            way.overhear = None
         try:
             sent = way.sink.send(plane.view[:n], _DONTWAIT)
         except BlockingIOError:
             sent = 0
         except OSError:
-            return self.abort(self._opposite(way).reset)
+            return self.abort(self._opposite(way).side.reset)
         way.count += sent
         if sent < n:
             way.pending = bytes(plane.view[sent:n])
@@ -193,7 +213,7 @@ class Tunnel:
             except BlockingIOError:
                 return None
             except OSError:
-                return way.reset
+                return way.side.reset
             if not n:
                 way.ended = True
                 return None
@@ -202,7 +222,7 @@ class Tunnel:
             except BlockingIOError:
                 return None
             except OSError:
-                return self._opposite(way).reset
+                return self._opposite(way).side.reset
             if pipe.held or n < BUFFER_BYTES:  # full sink, or a source that is most likely empty now
                 return None
         return None
@@ -226,7 +246,7 @@ class Tunnel:
         except BlockingIOError:
             pass
         except OSError:
-            return self.abort(self._opposite(way).reset)
+            return self.abort(self._opposite(way).side.reset)
         if way.ended and not way.stalled:
             self._end(way)
         else:
@@ -242,12 +262,12 @@ class Tunnel:
         """The source has ended and the sink has everything: tell it, or close if the other way is through as well."""
         way.ended = way.done = True
         if self._opposite(way).done:
-            self._close(self._opposite(way).closed)
+            self._close(self._opposite(way).side.closed)
             return
         try:
             way.sink.shutdown(socket.SHUT_WR)
         except OSError:
-            return self.abort(self._opposite(way).reset)
+            return self.abort(self._opposite(way).side.reset)
         self._watch()
 
     def _opposite(self, way: Direction) -> Direction:

@@ -11,24 +11,40 @@ import time
 
 from shim.errors import ProtocolError
 from shim.events import HandshakeFailed, RequestDecided, UpstreamAnswered, UpstreamFailed
-from shim.model import Action, Answer, Command, Host, Reply, Request, Verdict
+from shim.model import Action, Answer, Command, Exposure, Host, Reply, Request, Verdict
 from shim.protocol import ServerCodec
 from shim.protocol.socks_client import SocksClient
 from shim.protocol.wire import HTTP_HINT_PAGE
+from shim.proxy.overhear import Overhearing
 from shim.proxy.plane import Plane, Ticket
 from shim.proxy.poller import BROKEN, IN
-from shim.proxy.relay import Direction, Tunnel
+from shim.proxy.relay import CLIENT, UPSTREAM, Direction, Tunnel
 from shim.proxy.upstream import UpstreamLeg
 
 _DONTWAIT = socket.MSG_DONTWAIT
 _HANDSHAKE_BYTES = 4096
 """One read of a handshake; what the client sent behind its request comes along and is kept."""
 
+_WORTH_HEARING = (Exposure.ADDRESS, Exposure.ADDRESS_AS_TEXT)
+"""Where the client's first bytes may tell the name that its request did not."""
+
 
 class Session:
     """A client in its handshake. Ends by handing its socket to a Tunnel, or by closing it."""
 
-    __slots__ = ("_codec", "_leg", "_listener", "_mask", "_plane", "_received", "_request", "_sock", "_tick", "_ticket")
+    __slots__ = (
+        "_codec",
+        "_exposure",
+        "_leg",
+        "_listener",
+        "_mask",
+        "_plane",
+        "_received",
+        "_request",
+        "_sock",
+        "_tick",
+        "_ticket",
+    )
 
     def __init__(self, plane: Plane, ticket: Ticket, sock: socket.socket, codec: ServerCodec, listener: str) -> None:
         self._plane = plane
@@ -39,6 +55,7 @@ class Session:
         self._received = 0
         self._request: Request | None = None
         self._leg: UpstreamLeg | None = None
+        self._exposure: Exposure | None = None
         self._mask = IN
         self._tick = 0
 
@@ -108,6 +125,7 @@ class Session:
         self._settle()
         now = time.time()
         verdict = plane.bench.judge(request, ticket.peer, now)
+        self._exposure = verdict.exposure
         plane.publish(RequestDecided(now, ticket.conn, ticket.peer, self._listener, request, verdict))
         if verdict.decision.action is Action.BLOCK:
             self._refuse(verdict.decision.reply or Reply.NOT_ALLOWED, "refused")
@@ -153,8 +171,10 @@ class Session:
         self._refuse(Reply.GENERAL_FAILURE, "upstream_failed")
 
     def _relay(self, reply: bytes, upstream: socket.socket) -> None:
-        up = Direction(self._sock, upstream, "client", 0, self._codec.trailing_data())
-        down = Direction(upstream, self._sock, "upstream", self._received, reply)
+        up = Direction(self._sock, upstream, CLIENT, 0, self._codec.trailing_data())
+        down = Direction(upstream, self._sock, UPSTREAM, self._received, reply)
+        if self._exposure in _WORTH_HEARING:
+            up.overhear = Overhearing(self._plane, self._ticket.conn).hear
         Tunnel(self._plane, self._ticket, up, down).start(self._mask)
 
     def _refuse(self, reply: Reply, reason: str) -> None:

@@ -79,6 +79,16 @@ def _handshake_failed(event: events.HandshakeFailed, view: View) -> Keys:
     return keys
 
 
+def _first_bytes_seen(event: events.FirstBytesSeen, view: View) -> Keys:
+    return {
+        "conn": event.conn,
+        "protocol": code(event.protocol, view.reveal),
+        "name": None if event.name is None else name(event.name, view.reveal),
+        "address": event.address,
+        "encrypted": event.encrypted,
+    }
+
+
 def _upstream_answered(event: events.UpstreamAnswered, view: View) -> Keys:
     return {
         "conn": event.conn,
@@ -221,6 +231,7 @@ _SHOWN: Mapping[type, tuple[str, str, Callable[[Any, View], Keys]]] = {
     events.Ready: (INFO, "ready", _ready),
     events.RequestDecided: (INFO, "request_decided", _request_decided),
     events.HandshakeFailed: (INFO, "handshake_failed", _handshake_failed),
+    events.FirstBytesSeen: (DEBUG, "first_bytes_seen", _first_bytes_seen),
     events.UpstreamAnswered: (DEBUG, "upstream_answered", _upstream_answered),
     events.UpstreamFailed: (ERROR, "upstream_failed", _upstream_failed),
     events.UpstreamChanged: (INFO, "upstream_changed", _upstream_changed),

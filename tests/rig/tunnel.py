@@ -14,7 +14,7 @@ from shim.events import ConnectionClosed
 from shim.model import Peer
 from shim.proxy.plane import Ticket
 from shim.proxy.poller import IN, EpollPoller, SelectorPoller
-from shim.proxy.relay import SPLICE_AFTER, Direction, Tunnel
+from shim.proxy.relay import CLIENT, SPLICE_AFTER, UPSTREAM, Direction, Tunnel
 
 MIB = 1 << 20
 SMALL = 16 * 1024
@@ -48,8 +48,8 @@ class Relayed(HandTurned):
         ticket = Ticket(self.plane, Peer("127.0.0.1", 1))
         self.plane.quota.admit(ticket.key)
         self.plane.quota.established()
-        up = Direction(self.inner, self.outer, "client", 0, early_up)
-        down = Direction(self.outer, self.inner, "upstream", count, early_down)
+        up = Direction(self.inner, self.outer, CLIENT, 0, early_up)
+        down = Direction(self.outer, self.inner, UPSTREAM, count, early_down)
         self.tunnel = Tunnel(self.plane, ticket, up, down)
         self.poller.register(self.inner.fileno(), client_mask, self.tunnel.on_client)
         self.poller.register(self.outer.fileno(), IN, self.tunnel.on_upstream)
