@@ -49,13 +49,17 @@ class UpstreamKeeper:
 
     async def run(self) -> None:
         """Keep an upstream until cancelled."""
+        told = False
         while True:
             if self.current is None and await self.find() is None:
                 if self._child is not None and self._child.available():
                     await self._child.run(self)
-                self._publish(UpstreamFailed(time.time(), "auto", "no_tor_found"))
+                if not told:  # once, not at every look
+                    self._publish(UpstreamFailed(time.time(), "auto", "no_tor_found"))
+                told = True
                 await asyncio.sleep(RETRY_S)
             else:
+                told = False
                 await self._check_on_suspicion()
 
     async def _check_on_suspicion(self) -> None:
