@@ -25,7 +25,6 @@ PATIENCE_S = 20.0
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(discover, "PROBE_TIMEOUT_S", 0.1)
     monkeypatch.setattr(keeper, "RETRY_S", 0.03)
     monkeypatch.setattr(child_module, "RESTART_S", 0.05)
     monkeypatch.setattr(child_module.tempfile, "gettempdir", lambda: str(tmp_path))
@@ -118,7 +117,8 @@ async def test_over_tcp(unused_tcp_port: int) -> None:
 
 
 @pytest.mark.parametrize("says", [b"\5\xff", b"\5\2", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\5", None])
-async def test_what_is_no_tor(places: list[Address], says: bytes | None) -> None:
+async def test_what_is_no_tor(places: list[Address], says: bytes | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discover, "PROBE_TIMEOUT_S", 0.1)
     async with listening(places[0], says):
         assert not await answers(places[0])
 
