@@ -29,6 +29,9 @@ class Workers:
         for index in range(1, count):
             pid = os.fork()
             if not pid:
+                # A terminal's Ctrl-C goes to its whole foreground group. What comes to us must come from the parent
+                # only: a second signal means that we shall not drain.
+                os.setpgid(0, 0)
                 _end_with(parent)
                 return cls(index, ())
             children.append(pid)
