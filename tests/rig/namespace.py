@@ -6,8 +6,10 @@ Programs started in it cannot reach anything outside but a unix socket.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -39,6 +41,19 @@ class Namespace:
         """Words to put before a command, so that it runs inside."""
         pid = str(self._holder.pid)
         return ["nsenter", "-t", pid, "-U", "-n", "-m", "--preserve-credentials", f"--wd={os.getcwd()}"]
+
+    @contextmanager
+    def running(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> Iterator[None]:
+        """A command inside that is killed, with all it has started, when the context ends."""
+        environment = {**os.environ, **(env or {})}
+        silent = subprocess.DEVNULL
+        with subprocess.Popen(
+            [*self.prefix, *argv], env=environment, stdout=silent, stderr=silent, start_new_session=True
+        ) as process:
+            try:
+                yield
+            finally:
+                os.killpg(process.pid, signal.SIGKILL)
 
     def run(
         self, argv: Sequence[str], env: Mapping[str, str] | None = None, timeout_s: float = 20
