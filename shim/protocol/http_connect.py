@@ -30,7 +30,7 @@ import httptools
 from shim.errors import LocalUsageError, ProtocolError
 from shim.model import Answer, Command, Credentials, Host, Protocol, Reply, Request
 from shim.protocol import wire
-from shim.protocol.hostname import is_valid_hostname, read_ipv4, read_ipv6
+from shim.protocol.hostname import read_hostname, read_ipv4, read_ipv6
 from shim.protocol.http_pages import page
 
 MAX_HEAD = 8192
@@ -181,14 +181,18 @@ def _target(target: bytes) -> tuple[Host, int]:
     parts = _AUTHORITY.fullmatch(target)
     if parts is None or int(parts[2]) > _MAX_PORT:
         raise _bad("malformed_target")
-    raw = parts[1]
-    if raw.startswith(b"["):
-        host: Host | None = read_ipv6(raw[1:-1])
-    else:
-        host = read_ipv4(raw) or (raw.decode("ascii") if is_valid_hostname(raw) else None)
-    if host is None:
-        raise _bad("malformed_name")
-    return host, int(parts[2])
+    return _host(parts[1]), int(parts[2])
+
+
+def _host(raw: bytes) -> Host:
+    try:
+        if not raw.startswith(b"["):
+            return read_ipv4(raw) or read_hostname(raw)
+        if (address := read_ipv6(raw[1:-1])) is not None:
+            return address
+    except ValueError:
+        pass
+    raise _bad("malformed_name")
 
 
 def _credentials(authorizations: list[bytes]) -> Credentials | None:

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address
 from shim.errors import ProtocolError
 from shim.model import Command, Credentials, Protocol, Request
 from shim.protocol import wire
-from shim.protocol.hostname import MAX_HOSTNAME, is_valid_hostname
+from shim.protocol.hostname import MAX_HOSTNAME, read_hostname
 
 REJECTED = wire.socks4_reply(False)
 
@@ -64,6 +64,7 @@ def _request(command: Command, buffer: bytes, userid: bytes, name: bytes | None)
 def _host(command: Command, name: bytes) -> str:
     if command is Command.BIND:  # refused before anyone looks at the name
         return wire.printable(name) or ""
-    if not is_valid_hostname(name):
-        raise ProtocolError("malformed_name", REJECTED)
-    return name.decode("ascii")
+    try:
+        return read_hostname(name)
+    except ValueError:
+        raise ProtocolError("malformed_name", REJECTED) from None

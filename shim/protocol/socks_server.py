@@ -38,7 +38,7 @@ from ipaddress import IPv4Address, IPv6Address
 from shim.errors import LocalUsageError, ProtocolError
 from shim.model import Answer, Command, Credentials, Host, Protocol, Reply, Request
 from shim.protocol import wire
-from shim.protocol.hostname import is_valid_hostname, read_address
+from shim.protocol.hostname import read_address, read_hostname
 from shim.protocol.socks4 import REJECTED, read_socks4
 
 # Every legal beginning of a SOCKS5 request, so that the common case is one look-up.
@@ -235,9 +235,10 @@ class SocksServer:
     def _name(self, command: Command, raw: bytes) -> str:
         """The name field. Tor answers BIND and UDP ASSOCIATE before it looks at it, so there anything is borne."""
         if command is Command.CONNECT or command is Command.RESOLVE:
-            if not is_valid_hostname(raw):
-                raise self._broken("malformed_name", _GENERAL_FAILURE)
-            return raw.decode("ascii")
+            try:
+                return read_hostname(raw)
+            except ValueError:
+                raise self._broken("malformed_name", _GENERAL_FAILURE) from None
         if command is Command.RESOLVE_PTR:
             if read_address(raw) is None:
                 raise self._broken("malformed_pointer", _NOT_AN_ADDRESS)

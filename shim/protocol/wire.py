@@ -41,18 +41,15 @@ COMMANDS_4: Final = {0x01: Command.CONNECT, 0x02: Command.BIND, 0xF0: Command.RE
 CODES: Final = {command: code for code, command in COMMANDS_5.items()}
 """Command to CMD of SOCKS5."""
 
-MAX_MESSAGE: Final = 512
-"""Bytes of one handshake message that Tor keeps waiting for its end (MAX_SOCKS_MESSAGE_LEN).
-
-A message that comes in one piece may be a little longer there (SOCKS4a with 503 + 255 bytes passes, measured), so the
-codec limits each field instead, and gives the same answer however the bytes are split.
-"""
-
 MAX_FIELD: Final = 255
 """Bytes of a username or password: one length octet each (RFC 1929 section 2)."""
 
 MAX_USERID: Final = 2 * MAX_FIELD
-"""Bytes of a SOCKS4 USERID: what fits into username and password. Tor takes MAX_MESSAGE, two more (measured)."""
+"""Bytes of a SOCKS4 USERID: what fits into username and password. Tor takes 512, two more (measured).
+
+Tor also gives up a message that lies unfinished at 512 bytes (MAX_SOCKS_MESSAGE_LEN), but takes a longer one that comes
+in one piece (503 + 255 bytes, measured). Limits of fields instead give the same answer however the bytes are split.
+"""
 
 UNSPECIFIED: Final = IPv4Address(0)
 """The bound address where there is none to tell: what Tor puts into its replies."""
