@@ -8,13 +8,13 @@ Destinations stand here in clear: only `shim.record` turns events into text, and
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from shim.model import Action, Answer, Confidence, DnsAnswer, LeakKind, Peer, Process, Request, Verdict
+from shim.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Ready:
     """The listeners are bound, upstream up or not. Addresses as HOST:PORT, [V6]:PORT or unix:PATH."""
 
@@ -27,7 +27,7 @@ class Ready:
     mode: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RequestDecided:
     """A request was parsed and judged; its reply has not been sent yet."""
 
@@ -39,7 +39,7 @@ class RequestDecided:
     verdict: Verdict
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class HandshakeFailed:
     """A client broke the protocol or ran out of time before a request was parsed.
 
@@ -55,7 +55,7 @@ class HandshakeFailed:
     foreign: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class FirstBytesSeen:
     """The client's first bytes behind an address request said where they go: `protocol` is "tls" or "http".
 
@@ -71,7 +71,7 @@ class FirstBytesSeen:
     encrypted: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class UpstreamAnswered:
     """The upstream replied to a request. For RESOLVE, `answer.host` is what Tor found."""
 
@@ -82,7 +82,7 @@ class UpstreamAnswered:
     answer: Answer
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class UpstreamFailed:
     """The upstream is away, slow or broke SOCKS5. `upstream` is its address, `error` a short code."""
 
@@ -92,7 +92,7 @@ class UpstreamFailed:
     conn: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class UpstreamChanged:
     """`auto` has chosen an upstream."""
 
@@ -100,7 +100,7 @@ class UpstreamChanged:
     upstream: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TorBootstrapped:
     """Our own tor child reports how far it is. `progress` is 0 to 100, `summary` Tor's own short text."""
 
@@ -109,7 +109,7 @@ class TorBootstrapped:
     summary: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ConnectionClosed:
     """An accepted connection has ended, for whatever reason.
 
@@ -125,7 +125,7 @@ class ConnectionClosed:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DnsQueried:
     """The sensor was asked, and has answered or dropped the query.
 
@@ -148,7 +148,7 @@ class DnsQueried:
     process_reason: str | None = "off"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class QueriesDropped:
     """The sensor left `count` queries unanswered since it last said so: above the limit. `peer` sent the last."""
 
@@ -157,7 +157,7 @@ class QueriesDropped:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LeakFound:
     """A finding, or a higher revision of one. `advice` is a message id of the catalogue."""
 
@@ -181,7 +181,7 @@ class LeakFound:
     prevented: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ConfigReloaded:
     """SIGHUP: the new configuration is in force, but for the keys listed, which need a restart."""
 
@@ -189,7 +189,7 @@ class ConfigReloaded:
     needs_restart: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ConfigRejected:
     """SIGHUP: the new configuration is bad, the old one stays."""
 
@@ -197,7 +197,7 @@ class ConfigRejected:
     problems: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ListenerPaused:
     """accept() failed for want of descriptors or memory; the listener rests for a moment."""
 
@@ -206,7 +206,7 @@ class ListenerPaused:
     error: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ConnectionRefused:
     """A limit refused a connection before anything was read from it. `limit` names the setting."""
 
@@ -216,7 +216,7 @@ class ConnectionRefused:
     limit: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Draining:
     """The shim ends: no new connections, `open` ones may finish for `seconds`."""
 
@@ -225,7 +225,7 @@ class Draining:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Fault:
     """An exception that should not have happened: its type and place, never its contents."""
 

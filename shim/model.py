@@ -5,9 +5,12 @@ Values only: no sockets, no clocks, no policy.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum, IntEnum, StrEnum
 from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
+
+from shim.value import value
 
 Host = IPv4Address | IPv6Address | str
 """DST.ADDR: an address as the client's binary field gave it, or a name (possibly an address as text)."""
@@ -116,7 +119,7 @@ class Confidence(StrEnum):
     CONFIRMED = "confirmed"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Credentials:
     """Username and password, byte for byte: Tor's key for stream isolation. Never shown, never logged."""
 
@@ -124,7 +127,7 @@ class Credentials:
     password: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Request:
     """One parsed request, of any protocol. `port` is 0 to 65535."""
 
@@ -140,7 +143,7 @@ class Request:
         return endpoint(self.host, self.port)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Answer:
     """A SOCKS reply: REP (F0 to F7 included) and the bound address."""
 
@@ -149,7 +152,7 @@ class Answer:
     port: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Peer:
     """Who connected: a socket address, or the uid behind a unix socket."""
 
@@ -163,13 +166,31 @@ class Peer:
         return self.host if self.uid is None else f"uid:{self.uid}"
 
 
-@dataclass(frozen=True, slots=True)
+class Ancestor(NamedTuple):
+    """A process that another one descends from."""
+
+    pid: int
+    name: str
+
+
+@value
 class Process:
-    """The program behind a socket."""
+    """The program behind a socket, by the names that the kernel has for it.
+
+    `start` is in clock ticks since boot: with the pid it names a process for good. `arguments` may name destinations:
+    scrub them. `script` is what an interpreter runs (`pip` of `python3 /usr/bin/pip`). `label` is `container:ID`,
+    `flatpak:APP`, `snap:NAME`, `app:ID` or `unit:NAME`. `parents` go up to the leader of the session, nearest first.
+    """
 
     pid: int
     name: str
     exe: str | None
+    start: int = 0
+    arguments: tuple[str, ...] = field(default=(), repr=False)
+    label: str | None = None
+    uid: int | None = None
+    parents: tuple[Ancestor, ...] = ()
+    script: str | None = None
 
 
 class Standing(Enum):
@@ -181,7 +202,7 @@ class Standing(Enum):
     RESOLVED_BY_TOR = "resolved_by_tor"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Knowledge:
     """What the memory of answers says of one address: its standing, and the names it was given for."""
 
@@ -189,7 +210,7 @@ class Knowledge:
     names: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Decision:
     """What is to be done. `reply` is the refusal's REP, `host` the name that replaces an address."""
 
@@ -199,7 +220,7 @@ class Decision:
     host: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Verdict:
     """One request judged: what was exposed, and what is done about it."""
 

@@ -51,6 +51,9 @@ from shim.workers import Workers
 DRAIN_LOOK_S = 0.05
 """How often draining looks whether the last connection has ended."""
 
+GC_THRESHOLD = 20_000
+"""Objects before a collection. A connection leaves no cycles behind, so looking for them seldom is enough."""
+
 _STDERR = 2
 
 
@@ -113,6 +116,7 @@ class Service:
             running += await self._start_upstream(tasks, child, own={*bound[0], *bound[1]})
             gc.collect()
             gc.freeze()  # nothing made so far will ever be garbage: keep the collector away from it
+            gc.set_threshold(GC_THRESHOLD)
             if not self._workers.index:
                 self._publish_ready(*bound, tuple(map(address_of, dns)))
             await self._stop.wait()

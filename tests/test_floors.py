@@ -20,7 +20,7 @@ FLOORS = [
     {"service"},
     {"proxy", "sensor", "witness", "record", "tor", "workers", "health"},
     {"judge", "protocol"},
-    {"model", "events", "errors", "config", "policy", "address", "locale", ""},
+    {"value", "model", "events", "errors", "config", "policy", "address", "locale", ""},
 ]
 FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}
 GROUND = len(FLOORS) - 1

@@ -36,11 +36,14 @@ _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 class Listener:
     """One listening socket of the data plane."""
 
-    __slots__ = ("_codec", "_plane", "_resting", "_sock", "address")
+    __slots__ = ("_accept", "_codec", "_family", "_plane", "_resting", "_sock", "address")
 
     def __init__(self, plane: Plane, sock: socket.socket, codec: Callable[[], ServerCodec]) -> None:
         self._plane = plane
         self._sock = sock
+        # What socket.accept() calls, without its looking up the family's and the type's names for every connection.
+        self._accept: Callable[[], tuple[int, object]] = sock._accept  # type: ignore[attr-defined]
+        self._family = int(sock.family)
         self._codec = codec
         self._resting = False
         self.address = str(bound_address(sock))
@@ -53,7 +56,7 @@ class Listener:
         """Somebody connected."""
         for _ in range(ACCEPTS):
             try:
-                sock, name = self._sock.accept()
+                fd, name = self._accept()
             except BlockingIOError:
                 return
             except OSError as error:
@@ -61,7 +64,7 @@ class Listener:
                     self._rest(errno.errorcode[error.errno or 0])
                     return
                 continue  # the client has gone again before it was taken: ECONNABORTED and its like
-            self._admit(sock, name)
+            self._admit(socket.socket(self._family, socket.SOCK_STREAM, 0, fd), name)
 
     def expire(self) -> None:
         """Rested."""
