@@ -18,7 +18,7 @@ from rig.programs import require_namespaces
 from rig.shim import ROOT, Shim
 from rig.upstream import Upstream
 
-CORE = ["test_run_forward.py", "test_run_credentials.py", "test_run_refusals.py", "test_run_upstream.py"]
+CORE = ["test_run_forward.py", "test_run_credentials.py", "test_run_refusals.py", "test_run_local.py"]
 NESTED = "SHIM_TESTS_OFFLINE"
 IN_TESTS = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
 

@@ -242,6 +242,14 @@ class TestReload:
                 pass
 
 
+@pytest.mark.parametrize(("lang", "ascii_only"), [("en", True), ("ja", False)])
+def test_a_finding_speaks_the_language_asked_for(lang: str, ascii_only: bool, upstream: Upstream) -> None:
+    with Shim("--lang", lang, upstream=upstream.address) as shim, tunnel5(shim.socks, "93.184.216.34", 80):
+        finding = shim.wait_for("leak_found")
+    assert (finding["message"].isascii(), finding["advice"].isascii()) == (ascii_only, ascii_only)
+    assert finding["kind"] == "address_only", "codes are never translated"
+
+
 def test_json_lines_are_one_object_each_and_text_lines_are_none(upstream: Upstream) -> None:
     with Shim(upstream=upstream.address, log_format="text", socks=["127.0.0.1:0"]) as shim:
         while "127.0.0.1:" not in shim.stderr:

@@ -126,9 +126,11 @@ def spiteful() -> Iterator[Upstream]:
         yield server
 
 
-@pytest.mark.parametrize("mode", ["warn", "block", "repair"])
 @pytest.mark.parametrize("log_format", ["json", "text"])
-@pytest.mark.parametrize("level", ["debug", "info", "warning"])
+@pytest.mark.parametrize(
+    ("mode", "level"),
+    [("warn", "debug"), ("warn", "info"), ("warn", "warning"), ("block", "debug"), ("repair", "debug")],
+)
 def test_nothing_shows_the_sentinel(mode: str, log_format: str, level: str, spiteful: Upstream, tmp_path: Path) -> None:
     with started(mode, level, log_format, spiteful, tmp_path) as shim:
         send_everything(shim, tmp_path)
