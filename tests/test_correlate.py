@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import pytest
+from stories import Story
 
 from shim.events import ConnectionClosed, Event, HandshakeFailed, LeakFound, RequestDecided, UpstreamAnswered
 from shim.judge.advice import ADVICE_IDS, advice_for
 from shim.judge.classify import classify
 from shim.judge.correlate import Correlator
 from shim.judge.decide import decide
+from shim.locale import catalogue
 from shim.model import (
     Answer,
     Command,
@@ -27,6 +29,7 @@ from shim.model import (
     Verdict,
 )
 from shim.policy import Policy
+from shim.record import scrub
 
 PEER = Peer("127.0.0.1", 40000)
 LISTENER = "127.0.0.1:9250"
@@ -182,14 +185,51 @@ def test_an_address_as_text_is_likely_a_typed_one(protocol: Protocol, command: C
     assert found.advice == "advice.address_as_text"
 
 
-def test_a_remembered_name_is_told_and_makes_a_typed_literal_unlikely() -> None:
-    one, two = (Knowledge(names=names) for names in (("a.example",), ("a.example", "b.example")))
-    text = Request(Protocol.SOCKS5, Command.CONNECT, str(V4), 80)
+@pytest.mark.parametrize("form", [V4, str(V4)])
+def test_names_that_tor_gave_others_the_address_for_are_told_as_candidates(form: Host) -> None:
+    request = Request(Protocol.SOCKS5, Command.CONNECT, form, 80)
+    code = "address_request" if form is V4 else "text_address"
+    one = only(decided(request, knowledge=Knowledge(names=("a.example",))))
+    assert (one.name, one.evidence) == ("a.example", (code, "remembered_answer"))
+    two = only(decided(request, knowledge=Knowledge(names=("a.example", "intranet"))))
+    candidates = ("candidate:a.example", "candidate:intranet")
+    assert (two.name, two.evidence) == (None, (code, "remembered_answer", "ambiguous_name", *candidates))
+    for found in (one, two):
+        assert (found.kind, found.confidence) == ("address_only" if form is V4 else "address_as_text", "possible")
+        assert all(scrub.code(item, False) == scrub.SCRUBBED for item in found.evidence if "candidate" in item)
+
+
+def test_a_remembered_name_that_was_sent_is_told_as_repaired() -> None:
     binary = Request(Protocol.SOCKS5, Command.CONNECT, V4, 80)
-    assert only(decided(text, knowledge=one)).evidence == ("text_address",)
-    assert only(decided(binary, knowledge=one)).name == "a.example"
-    assert only(decided(binary, knowledge=two)).name is None, "two names: neither is told as the one"
-    assert only(decided(binary, Policy(mode=Mode.REPAIR), one)).action == "repair"
+    found = only(decided(binary, Policy(mode=Mode.REPAIR), Knowledge(names=("a.example",))))
+    assert (found.kind, found.confidence, found.action) == ("address_only", "possible", "repair")
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "rule", "evidence", "advice"),
+    [
+        ("1.1.1.1", 443, "L21", "known_doh_address", "doh"),
+        ("9.9.9.9", 853, "L21", "known_doh_address", "doh"),
+        ("2606:4700:4700::1111", 443, "L21", "known_doh_address", "doh"),
+        ("1.1.1.1", 53, "L22", "dns_port", "dns_port"),
+        ("93.184.216.34", 53, "L22", "dns_port", "dns_port"),
+        ("93.184.216.34", 853, "L22", "dns_port", "dns_port"),
+    ],
+)
+def test_resolvers_are_known_by_address_and_no_more_than_possible(
+    host: str, port: int, rule: str, evidence: str, advice: str
+) -> None:
+    for form in (ip_address(host), host):
+        story = Story()
+        for _ in range(20):
+            story.connect(form, port)
+        assert {found.confidence for found in story.found} == {"possible"}
+        assert {(found.rule, evidence in found.evidence) for found in story.found} == {(rule, True)}
+        assert {found.advice for found in story.found} == {f"advice.address_only.{advice}"}
+
+
+def test_a_name_at_a_port_of_dns_is_no_finding() -> None:
+    assert Story().connect("dns.example", 853) == []
 
 
 @pytest.mark.parametrize(
@@ -299,18 +339,10 @@ def test_every_exposure_but_a_safe_one_is_found_for_every_protocol() -> None:
 
 
 def test_advice_ids() -> None:
-    assert sorted(ADVICE_IDS) == [
-        "advice.address_as_text",
-        "advice.address_only.http",
-        "advice.address_only.socks4",
-        "advice.address_only.socks5",
-        "advice.bind_attempt",
-        "advice.local_destination",
-        "advice.not_socks.http",
-        "advice.not_socks.other",
-        "advice.not_socks.tls",
-        "advice.stale",
-        "advice.udp_attempt",
-    ]
+    assert all(message_id.startswith("advice.") for message_id in ADVICE_IDS)
+    assert {"advice.stale", "advice.address_only.socks5", "advice.dns_query", "advice.dns_beside_proxy"} <= ADVICE_IDS
+    assert {message_id for message_id in catalogue("en").ids() if message_id.startswith("advice.")} == ADVICE_IDS
+    assert advice_for(LeakKind.LOCAL_RESOLUTION, "http") == "advice.local_resolution.http"
+    assert advice_for(LeakKind.LOCAL_RESOLUTION, "socks4a") == "advice.address_only.socks4"
     with pytest.raises(KeyError):
         advice_for(LeakKind.DIRECT_TRAFFIC, "tcp")

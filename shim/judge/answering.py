@@ -8,19 +8,16 @@ from __future__ import annotations
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
 
-from shim.judge.hosts import address_from_text, is_hostname, is_local_address, is_local_name, is_onion
+from shim.judge.hosts import address_from_text, is_hostname, is_local_address, is_local_name
+from shim.judge.names import NameKind, kind_of
 from shim.model import DnsMode
 from shim.policy import DnsPolicy
 
 A, PTR, AAAA = 1, 12, 28
 """TYPEs of RFC 1035 section 3.2.2 and RFC 3596 section 2.1; of all others no name has a record here."""
 
-CANARY = "use-application-dns.net"
-"""Firefox asks for it: NXDOMAIN keeps it from turning on DNS over HTTPS by itself, which no sensor would see."""
-
-ROOT = "."
+_NOWHERE = frozenset((NameKind.ONION, NameKind.ONION_WITH_SUFFIX, NameKind.DOH_CANARY))
 _MDNS = "local"
-_BAIT = frozenset(("wpad", "isatap"))
 
 
 class Plan(Enum):
@@ -50,16 +47,17 @@ def plan(name: str, qtype: int, pointer: IPv4Address | IPv6Address | None, polic
     the first who answers those over Tor would be obeyed. And an address for what is no name to Tor, or is an address
     itself, would be no use: the request that follows could not be repaired, or be a local one in disguise.
     """
-    if is_onion(name) or name == CANARY:
+    kind = kind_of(name)
+    if kind in _NOWHERE:
         return Plan.NXDOMAIN
     if policy.mode is DnsMode.REFUSE:
         return Plan.REFUSE
-    if is_local_name(name) or name == _MDNS or name.partition(".")[0] in _BAIT:
+    if kind is NameKind.WPAD or is_local_name(name) or name == _MDNS:
         return Plan.NXDOMAIN
     if qtype == PTR:
         return _reverse(pointer, policy.mode)
     # The root exists: NXDOMAIN would deny all names below it as well (RFC 8020).
-    if qtype not in (A, AAAA) or name == ROOT:
+    if qtype not in (A, AAAA) or kind is NameKind.ROOT:
         return Plan.EMPTY
     if not is_hostname(name) or address_from_text(name) is not None:
         return Plan.NXDOMAIN

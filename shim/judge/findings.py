@@ -1,146 +1,170 @@
-"""What one event proves by itself: kind, confidence, evidence and rule of a finding.
+"""What one request or handshake shows by itself: kind, confidence, evidence and rule of a finding.
 
-Joins no two events and numbers nothing. Rules L01 to L27 are those of docs/leaks.md.
+Joins no two events. Rules L01 to L27 are those of docs/leaks.md.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 from typing import assert_never
 
-from shim.judge.advice import advice_for
+from shim.events import HandshakeFailed, LeakFound, RequestDecided
+from shim.judge.advice import DNS_PORT, DOH, STALE, advice_for
 from shim.judge.decide import REFUSE_STALE
+from shim.judge.endpoints import DNS_PORTS, is_known_resolver
 from shim.judge.hosts import address_from_text, is_mapped
-from shim.model import Action, Command, Confidence, Exposure, LeakKind, Protocol, Request, Verdict
+from shim.model import Action, Command, Confidence, Exposure, LeakKind, Protocol
 
 NOT_SOCKS_ERROR = "not_socks"
 """The error code of a handshake that failed because something else was spoken on a SOCKS port."""
+
+ONLY_ADDRESSES = "only_addresses"
+"""Evidence that the client gives addresses and nothing else: then it is probable that it looks names up itself."""
+
+Take = Callable[[], str]
+"""Gives the number of a finding; called only when there is one."""
 
 _FOREIGN_EVIDENCE = {"http": "http_request_line", "tls": "tls_client_hello"}
 _SOCKS4 = (Protocol.SOCKS4, Protocol.SOCKS4A)
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What is found, before it has a number. `prevented` says whether a name was kept from a resolver, if known."""
-
-    kind: LeakKind
-    confidence: Confidence
-    rule: str
-    evidence: tuple[str, ...]
-    protocol: str
-    advice: str
-    action: Action
-    name: str | None = None
-    prevented: bool | None = None
-
-
-def of_request(request: Request, verdict: Verdict) -> Finding | None:
-    """What a judged request shows, or None if nothing is wrong with it."""
-    match verdict.exposure:
-        case Exposure.NAME | Exposure.RESOLVED_BY_TOR:  # the common case first
+def of_request(event: RequestDecided, take: Take, *more: str) -> LeakFound | None:
+    """What a judged request shows, or None if nothing is wrong with it. `more` is evidence that others have seen."""
+    match event.verdict.exposure:
+        case Exposure.NAME | Exposure.RESOLVED_BY_TOR:
             return None
-        case Exposure.ADDRESS:
-            return _address_only(request, verdict)
-        case Exposure.ADDRESS_AS_TEXT:
-            return _address_as_text(request, verdict)
+        case Exposure.ADDRESS | Exposure.ADDRESS_AS_TEXT:
+            return _address_given(event, take, more)
         case Exposure.LOCAL:
-            return _local_destination(request, verdict)
+            return _local_destination(event, take)
         case Exposure.ISSUED:
-            return _issued(request, verdict)
+            return _issued(event, take, more)
         case Exposure.NOT_APPLICABLE:
-            return _command(request, verdict)
+            return _command(event, take, more)
         case _:  # pragma: no cover - the type checker proves that nothing comes here
-            assert_never(verdict.exposure)
+            assert_never(event.verdict.exposure)
 
 
-def of_handshake(error: str, foreign: str | None) -> Finding | None:
-    """What a broken handshake shows: another protocol on the SOCKS port, or None. `foreign` as in HandshakeFailed."""
-    if error != NOT_SOCKS_ERROR:
+def of_handshake(event: HandshakeFailed, take: Take) -> LeakFound | None:
+    """What a broken handshake shows: another protocol on the SOCKS port, or None."""
+    if event.error != NOT_SOCKS_ERROR:
         return None
-    spoken = foreign or "unknown"
-    return Finding(
-        LeakKind.NOT_SOCKS,
-        Confidence.CONFIRMED,
-        "L24",
-        (_FOREIGN_EVIDENCE.get(spoken, "unknown_first_byte"),),
-        "http" if spoken == "http" else "tcp",
-        advice_for(LeakKind.NOT_SOCKS, spoken),
-        Action.BLOCK,
+    spoken = event.foreign or "unknown"
+    return LeakFound(
+        at=event.at,
+        finding=take(),
+        revision=1,
+        kind=LeakKind.NOT_SOCKS,
+        confidence=Confidence.CONFIRMED,
+        protocol="http" if spoken == "http" else "tcp",
+        port=None,
+        destination="",
+        action=Action.BLOCK,
+        evidence=(_FOREIGN_EVIDENCE.get(spoken, "unknown_first_byte"),),
+        rule="L24",
+        advice=advice_for(LeakKind.NOT_SOCKS, spoken),
+        conn=event.conn,
     )
 
 
-def _address_only(request: Request, verdict: Verdict) -> Finding:
-    rule = _address_rule(request)
-    return _found(request, verdict, LeakKind.ADDRESS_ONLY, Confidence.POSSIBLE, rule, "address_request")
+def _address_given(event: RequestDecided, take: Take, more: tuple[str, ...]) -> LeakFound:
+    """An address, in binary or as text, of which nobody can say whether it was looked up.
+
+    Names that Tor gave this address for, to somebody else, are told; they prove nothing about this client.
+    """
+    address, names = address_of(event), event.verdict.names
+    assert address is not None, "only an address is exposed as one"
+    if event.verdict.exposure is Exposure.ADDRESS:
+        kind, rule, evidence = LeakKind.ADDRESS_ONLY, _address_rule(event), ["address_request"]
+    else:
+        kind, rule, evidence = LeakKind.ADDRESS_AS_TEXT, "L04", ["text_address"]
+        if not names:  # programs that take a typed address send it so
+            evidence.append("typed_literal_likely")
+    advice, port = advice_for(kind, event.request.protocol), event.request.port
+    if is_known_resolver(address, port):
+        rule, advice = "L21", DOH
+        evidence.append("known_doh_address")
+    elif port in DNS_PORTS:
+        rule, advice = "L22", DNS_PORT
+        evidence.append("dns_port")
+    if names:
+        evidence.append("remembered_answer")
+    if len(names) > 1:
+        evidence += ["ambiguous_name", *(f"candidate:{name}" for name in names)]
+    confidence = Confidence.PROBABLE if ONLY_ADDRESSES in more else Confidence.POSSIBLE
+    return _found(event, take, kind, confidence, rule, *evidence, *more, advice=advice)
 
 
-def _address_rule(request: Request) -> str:
+def _address_rule(event: RequestDecided) -> str:
     """The form of the address decides before the protocol: an IPv6 address cannot have come by SOCKS4."""
-    if isinstance(request.host, IPv6Address):
-        return "L20" if is_mapped(request.host) else "L19"
-    return "L01" if request.protocol in _SOCKS4 else "L03"
+    host = event.request.host
+    if isinstance(host, IPv6Address):
+        return "L20" if is_mapped(host) else "L19"
+    return "L01" if event.request.protocol in _SOCKS4 else "L03"
 
 
-def _address_as_text(request: Request, verdict: Verdict) -> Finding:
-    """Programs that take a typed address send it so; a name remembered for it speaks against that."""
-    evidence = ("text_address",) if verdict.names else ("text_address", "typed_literal_likely")
-    return _found(request, verdict, LeakKind.ADDRESS_AS_TEXT, Confidence.POSSIBLE, "L04", *evidence)
-
-
-def _local_destination(request: Request, verdict: Verdict) -> Finding | None:
+def _local_destination(event: RequestDecided, take: Take) -> LeakFound | None:
     """A connection that was let through is one the user allowed."""
-    if request.command is Command.CONNECT and verdict.decision.action is Action.FORWARD:
+    if event.request.command is Command.CONNECT and event.verdict.decision.action is Action.FORWARD:
         return None
-    evidence = "local_address" if _address(request) else "local_name"
-    return _found(request, verdict, LeakKind.LOCAL_DESTINATION, Confidence.CONFIRMED, "L23", evidence)
+    evidence = "local_address" if address_of(event) else "local_name"
+    return _found(event, take, LeakKind.LOCAL_DESTINATION, Confidence.CONFIRMED, "L23", evidence)
 
 
-def _issued(request: Request, verdict: Verdict) -> Finding:
-    """An issued address proves that its name was looked up here; a stale one proves nothing of any name."""
-    if verdict.decision.reason == REFUSE_STALE.reason:
-        kind = LeakKind.ADDRESS_ONLY
-        return _found(request, verdict, kind, Confidence.POSSIBLE, "L06", "stale_issued_address", stale=True)
+def _issued(event: RequestDecided, take: Take, more: tuple[str, ...]) -> LeakFound:
+    """An issued address proves that its name was looked up here; a stale one tells at most whose it was."""
+    if event.verdict.decision.reason == REFUSE_STALE.reason:
+        kind, evidence = LeakKind.ADDRESS_ONLY, "stale_issued_address"
+        return _found(event, take, kind, Confidence.POSSIBLE, "L06", evidence, *more, advice=STALE)
     kind = LeakKind.LOCAL_RESOLUTION
-    return _found(request, verdict, kind, Confidence.CONFIRMED, "L05", "issued_address", prevented=True)
+    return _found(event, take, kind, Confidence.CONFIRMED, "L05", "issued_address", *more, prevented=True)
 
 
-def _command(request: Request, verdict: Verdict) -> Finding | None:
-    match request.command:
+def _command(event: RequestDecided, take: Take, more: tuple[str, ...]) -> LeakFound | None:
+    match event.request.command:
         case Command.BIND:
-            return _found(request, verdict, LeakKind.BIND_ATTEMPT, Confidence.CONFIRMED, "L17", "bind_command")
+            return _found(event, take, LeakKind.BIND_ATTEMPT, Confidence.CONFIRMED, "L17", "bind_command")
         case Command.UDP_ASSOCIATE:
             kind = LeakKind.UDP_ATTEMPT
-            return _found(request, verdict, kind, Confidence.CONFIRMED, "L16", "udp_associate_command")
-        case _ if verdict.decision.action is Action.BLOCK:  # RESOLVE_PTR is refused for an issued address only
-            return _issued(request, verdict)
+            return _found(event, take, kind, Confidence.CONFIRMED, "L16", "udp_associate_command")
+        case _ if event.verdict.decision.action is Action.BLOCK:  # RESOLVE_PTR is refused for the pool's addresses only
+            return _issued(event, take, more)
         case _:
             return None
 
 
-def _address(request: Request) -> IPv4Address | IPv6Address | None:
-    return address_from_text(request.host) if isinstance(request.host, str) else request.host
+def address_of(event: RequestDecided) -> IPv4Address | IPv6Address | None:
+    """The address that was asked for, in binary or as text; None for a name."""
+    host = event.request.host
+    return address_from_text(host) if isinstance(host, str) else host
 
 
 def _found(
-    request: Request,
-    verdict: Verdict,
+    event: RequestDecided,
+    take: Take,
     kind: LeakKind,
     confidence: Confidence,
     rule: str,
     *evidence: str,
-    stale: bool = False,
+    advice: str | None = None,
     prevented: bool | None = None,
-) -> Finding:
-    return Finding(
-        kind,
-        confidence,
-        rule,
-        evidence,
-        request.protocol,
-        advice_for(kind, request.protocol, stale=stale),
-        verdict.decision.action,
-        verdict.names[0] if len(verdict.names) == 1 else None,
-        prevented,
+) -> LeakFound:
+    request, names = event.request, event.verdict.names
+    return LeakFound(
+        at=event.at,
+        finding=take(),
+        revision=1,
+        kind=kind,
+        confidence=confidence,
+        protocol=request.protocol,
+        port=request.port,
+        destination=request.destination,
+        action=event.verdict.decision.action,
+        evidence=evidence,
+        rule=rule,
+        advice=advice or advice_for(kind, request.protocol),
+        conn=event.conn,
+        name=names[0] if len(names) == 1 else None,
+        prevented=prevented,
     )

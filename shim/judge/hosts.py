@@ -77,11 +77,6 @@ def is_hostname(name: str) -> bool:
     return _HOSTNAME.fullmatch(name) is not None
 
 
-def is_onion(name: str) -> bool:
-    """True for .onion and .onion.<suffix>; `name` in lower case without its last dot."""
-    return ".onion." in f"{name}." or name == "onion"
-
-
 def is_mapped(address: IPv4Address | IPv6Address) -> bool:
     """True for an IPv4 address that is written as IPv6, ::ffff:a.b.c.d."""
     return isinstance(address, IPv6Address) and int(address) >> 32 == _MAPPED_PREFIX

@@ -1,0 +1,61 @@
+"""The numbers of findings, and those of them that later evidence may raise.
+
+Decides nothing: what is evidence, and for what, is said by those who write here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from shim.events import LeakFound
+from shim.judge.memory import MIN_AGE_S
+from shim.judge.recent import Recent
+from shim.model import Confidence
+
+_ENTRIES = 4096
+_RANK = {confidence: rank for rank, confidence in enumerate(Confidence)}
+
+
+class Ledger:
+    """Numbers findings f1, f2, … in the order of the events that show them."""
+
+    __slots__ = ("_kept", "_last")
+
+    def __init__(self) -> None:
+        self._last = 0
+        self._kept: Recent[str, LeakFound] = Recent(_ENTRIES, MIN_AGE_S)
+
+    def take(self) -> str:
+        """The number of a new finding."""
+        self._last += 1
+        return f"f{self._last}"
+
+    def keep(self, found: LeakFound) -> str:
+        """Remember a finding's last revision, so that it can be raised; its number."""
+        self._kept.put(found.finding, found, found.at)
+        return found.finding
+
+    def raised(
+        self,
+        finding: str,
+        at: float,
+        confidence: Confidence,
+        *evidence: str,
+        rule: str | None = None,
+        advice: str | None = None,
+    ) -> tuple[LeakFound, ...]:
+        """The next revision of a finding, with more evidence and no less confidence; nothing when it is forgotten."""
+        last = self._kept.get(finding, at)
+        if last is None:
+            return ()
+        found = replace(
+            last,
+            at=at,
+            revision=last.revision + 1,
+            confidence=max(last.confidence, confidence, key=_RANK.__getitem__),
+            evidence=(*last.evidence, *(code for code in evidence if code not in last.evidence)),
+            rule=rule or last.rule,
+            advice=advice or last.advice,
+        )
+        self.keep(found)
+        return (found,)
