@@ -6,6 +6,9 @@ import pytest
 from rig.tunnel import MIB, SMALL, Relayed, become_bulk, noise, ways
 
 from shim.events import ConnectionClosed
+from shim.proxy.poller import IN, OUT
+
+LARGE = 512 * 1024
 
 
 @pytest.mark.parametrize("bulk", [False, True], ids=["young", "bulk"])
@@ -48,6 +51,39 @@ def test_both_ways_stalled_at_once(relay: Relayed) -> None:
     relay.run(lambda: len(relay.client.got) == len(relay.upstream.got) == len(data))
     assert relay.client.got == relay.upstream.got == data
     assert relay.pool is None or relay.pool.lent == 0, "an idle tunnel owns no pipe"
+    relay.finish()
+
+
+@pytest.mark.parametrize("way", [0, 1], ids=["up", "down"])
+def test_a_sink_that_takes_little_of_much_gets_it_all(relay: Relayed, way: int) -> None:
+    """The pipe is then emptied bit by bit."""
+    relay.open(buffer_bytes=(LARGE, SMALL) if way == 0 else (SMALL, LARGE))
+    become_bulk(relay)
+    source, sink, _ = ways(relay)[way]
+    sink.end()
+    relay.run(lambda: source.ended)
+    data = relay.fill(source, sink)
+    source.sock.close()
+    relay.until(lambda: sink.ended, lambda: sink.take(4000))
+    assert sink.got == data
+    assert not sink.was_reset
+    assert relay.closed.reason == f"{ways(relay)[1 - way][2]}_closed"
+
+
+@pytest.mark.parametrize("bulk", [False, True], ids=["young", "bulk"])
+@pytest.mark.parametrize("events", [IN, OUT])
+def test_a_wake_up_for_nothing_while_bytes_wait(relay: Relayed, bulk: bool, events: int) -> None:
+    relay.open(buffer_bytes=SMALL)
+    if bulk:
+        become_bulk(relay)
+    for source, sink, _ in ways(relay):
+        data = relay.fill(source, sink)
+        relay.tunnel.on_client(events)
+        relay.tunnel.on_upstream(events)
+        sink.reads = True
+        relay.run(lambda sink=sink, data=data: len(sink.got) == len(data))
+        assert sink.got == data
+        sink.got.clear()
     relay.finish()
 
 

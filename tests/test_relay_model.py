@@ -20,19 +20,20 @@ SENDS = st.tuples(
 )
 TAKES = st.tuples(st.just("take"), st.integers(0, 1), st.sampled_from([1, 5_000, 100_000, MIB]))
 ENDS = st.tuples(st.just("end"), st.integers(0, 1), st.just(0))
+BUFFERS = st.sampled_from([(0, 0), (0, SMALL), (SMALL, 0), (SMALL, SMALL)])
 TURNS = st.tuples(st.just("turn"), st.integers(1, 3), st.just(0))
 
 
 @pytest.mark.parametrize(("poller", "splice", "family"), VARIANTS, ids=NAMES)
 @settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(steps=st.lists(st.one_of(SENDS, SENDS, TAKES, TURNS, ENDS), max_size=25), small=st.booleans())
+@given(steps=st.lists(st.one_of(SENDS, SENDS, TAKES, TURNS, ENDS), max_size=25), small=BUFFERS)
 def test_any_interleaving_is_a_queue_each_way(
-    poller: type[EpollPoller], splice: bool, family: str, steps: list[Step], small: bool
+    poller: type[EpollPoller], splice: bool, family: str, steps: list[Step], small: tuple[int, int]
 ) -> None:
     """The model: each direction is a queue of bytes, then an end. Whatever happens in between, it stays one."""
     with Relayed(poller, splice=splice) as relay:
         relay.family = family
-        relay.open(buffer_bytes=SMALL if small else 0)
+        relay.open(buffer_bytes=small)
         ends = relay.client, relay.upstream
         queues = bytearray(), bytearray()
         over = [False, False]
@@ -68,16 +69,22 @@ def test_any_interleaving_is_a_queue_each_way(
 @settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
     steps=st.lists(st.one_of(SENDS, TAKES, TURNS), max_size=12),
-    small=st.booleans(),
+    small=BUFFERS,
     gone=st.integers(0, 1),
     by_reset=st.booleans(),
 )
 def test_whenever_one_side_goes_it_ends_once_and_the_other_sees_a_prefix(
-    poller: type[EpollPoller], splice: bool, family: str, steps: list[Step], small: bool, gone: int, by_reset: bool
+    poller: type[EpollPoller],
+    splice: bool,
+    family: str,
+    steps: list[Step],
+    small: tuple[int, int],
+    gone: int,
+    by_reset: bool,
 ) -> None:
     with Relayed(poller, splice=splice) as relay:
         relay.family = family
-        relay.open(buffer_bytes=SMALL if small else 0)
+        relay.open(buffer_bytes=small)
         ends = relay.client, relay.upstream
         sent = bytearray()
         for end in ends:

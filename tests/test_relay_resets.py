@@ -61,6 +61,29 @@ def test_a_reset_by_the_sink_is_its_own_doing(over_tcp: Relayed, way: int, state
     assert relay.closed.reason == f"{side}_reset"
 
 
+@pytest.mark.parametrize("last", ["bytes", "end"])
+@pytest.mark.parametrize("way", [0, 1], ids=["client", "upstream"])
+@pytest.mark.parametrize("state", ["young", "bulk"])
+def test_a_reset_by_the_sink_that_is_noticed_by_what_is_sent_to_it(
+    over_tcp: Relayed, way: int, state: str, last: str
+) -> None:
+    """Both sockets are ready at once, and the source's turn comes first."""
+    relay = over_tcp
+    relay.open()
+    if state == "bulk":
+        become_bulk(relay)
+    source, sink, _ = ways(relay)[way]
+    sink.reset()
+    if last == "end":
+        source.end()
+    else:
+        source.sock.send(b"x")
+    (relay.tunnel.on_upstream if way else relay.tunnel.on_client)(IN)
+    relay.until(lambda: source.ended, source.pump)
+    assert source.was_reset
+    assert relay.closed.reason == f"{ways(relay)[1 - way][2]}_reset"
+
+
 @pytest.mark.parametrize("way", [0, 1], ids=["client", "upstream"])
 def test_one_that_closes_for_good_while_the_other_sends(relay: Relayed, way: int) -> None:
     relay.open()

@@ -22,7 +22,7 @@ from rig.wire import (
 )
 
 from shim.address import Address
-from shim.events import ConnectionClosed, HandshakeFailed, RequestDecided, UpstreamAnswered, UpstreamFailed
+from shim.events import ConnectionClosed, Event, HandshakeFailed, RequestDecided, UpstreamAnswered, UpstreamFailed
 from shim.model import Action, Answer, Peer, Protocol, Reply, Request, Verdict
 from shim.protocol.http_connect import HttpConnectServer
 from shim.protocol.socks_server import SocksServer
@@ -210,6 +210,23 @@ def test_a_bug_in_taking_note_of_an_answer_is_a_failed_upstream_to_the_client(on
     one.hears(client, refused5(1))
     assert client.ended
     one.closed("upstream_failed", received=12)
+
+
+def test_a_bug_in_whoever_is_told_of_the_end_does_not_end_it_twice(one: Served) -> None:
+    one.expected_faults = 1
+    publish = one.plane.publish
+
+    def bug(event: Event) -> None:
+        if isinstance(event, ConnectionClosed):
+            raise ZeroDivisionError
+        publish(event)
+
+    one.plane.publish = bug
+    one.judge(Action.BLOCK)
+    client = one.connect()
+    one.say(client, GREETING + NAME)
+    one.hears(client, NO_AUTH + refused5(2))
+    assert one.plane.quota.open == 0
 
 
 def test_a_wake_up_for_nothing_is_harmless(served: Served) -> None:

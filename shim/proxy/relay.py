@@ -233,7 +233,7 @@ class Tunnel:
         way.count += n
 
     def _drain(self, way: Direction) -> None:
-        """Give the sink what waits for it; then go on reading the source, or pass on its end."""
+        """Give the sink what waits for it; when nothing does any more, the source is read again."""
         self._seen = self._plane.wheel.now
         try:
             if way.pending:
@@ -247,10 +247,7 @@ class Tunnel:
             pass
         except OSError:
             return self.abort(self._opposite(way).side.reset)
-        if way.ended and not way.stalled:
-            self._end(way)
-        else:
-            self._watch()
+        self._watch()
 
     def _return_empty(self, way: Direction) -> None:
         pipes = self._plane.pipes
@@ -297,8 +294,7 @@ class Tunnel:
 
     def _close(self, reason: str) -> None:
         ticket, self._ticket = self._ticket, None
-        if ticket is None:
-            return
+        assert ticket is not None
         plane = self._plane
         if self._tick:
             plane.wheel.cancel(self, self._tick)

@@ -38,12 +38,13 @@ class Relayed(HandTurned):
         *,
         early_up: bytes = b"",
         early_down: bytes = b"",
-        buffer_bytes: int = 0,
+        buffer_bytes: int | tuple[int, int] = 0,
         client_mask: int = IN,
         count: int = 0,
     ) -> None:
-        near, self.inner = PAIRS[self.family](buffer_bytes)
-        far, self.outer = PAIRS[self.family](buffer_bytes)
+        sizes = buffer_bytes if isinstance(buffer_bytes, tuple) else (buffer_bytes, buffer_bytes)
+        near, self.inner = PAIRS[self.family](sizes[0])
+        far, self.outer = PAIRS[self.family](sizes[1])
         self.client, self.upstream = End(self.closing(near)), End(self.closing(far))
         ticket = Ticket(self.plane, Peer("127.0.0.1", 1))
         self.plane.quota.admit(ticket.key)
