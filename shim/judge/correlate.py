@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
-from shim.events import DnsQueried, Event, HandshakeFailed, LeakFound, RequestDecided
+from shim.events import DnsQueried, Event, FirstBytesSeen, HandshakeFailed, LeakFound, RequestDecided
 from shim.judge.beside import Beside, machine_of
 from shim.judge.endpoints import DNS_PORTS, is_known_resolver
 from shim.judge.findings import ONLY_ADDRESSES, address_of, of_handshake, of_request
@@ -19,6 +19,7 @@ from shim.judge.issued import LIVE_S
 from shim.judge.ledger import Ledger
 from shim.judge.memory import MIN_AGE_S
 from shim.judge.names import NameKind, kind_of
+from shim.judge.overheard import Overheard
 from shim.judge.probes import Probes
 from shim.judge.queries import (
     BY_KIND,
@@ -45,12 +46,13 @@ _NOT_BESIDE = frozenset((NameKind.ONION, NameKind.ONION_WITH_SUFFIX, NameKind.RE
 class Correlator:
     """Folds each kind of event by its own method; what joins two events stands in a memory of its own."""
 
-    __slots__ = ("_beside", "_folds", "_habits", "_issued", "_ledger", "_pointed", "_probes", "_reached")
+    __slots__ = ("_beside", "_folds", "_habits", "_issued", "_ledger", "_overheard", "_pointed", "_probes", "_reached")
 
     def __init__(self) -> None:
         self._ledger = Ledger()
         self._beside = Beside(self._ledger)
         self._probes = Probes(self._ledger)
+        self._overheard = Overheard(self._ledger)
         self._habits = Habits()
         self._issued: Recent[int, tuple[str, str]] = Recent(ENTRIES, LIVE_S)
         self._reached: Recent[tuple[str, int], bool] = Recent(ENTRIES, MIN_AGE_S)
@@ -59,6 +61,7 @@ class Correlator:
             RequestDecided: self._request,
             HandshakeFailed: self._handshake,
             DnsQueried: self._query,
+            FirstBytesSeen: self._overheard.seen,
         }
 
     def feed(self, event: Event) -> Findings:
@@ -99,7 +102,10 @@ class Correlator:
             if event.verdict.exposure is Exposure.ADDRESS:
                 more = self._habit(event, address)
         found = of_request(event, self._ledger.take, *more)
-        return raised if found is None else (found, *raised)
+        if found is None:
+            return raised
+        self._overheard.watch(found)
+        return found, *raised
 
     def _habit(self, event: RequestDecided, address: Address) -> tuple[str, ...]:
         """Evidence, if that is all the client gives. A resolver is known by address to all that ask it."""

@@ -35,6 +35,10 @@ class Ledger:
         self._kept.put(found.finding, found, found.at)
         return found.finding
 
+    def last(self, finding: str, at: float) -> LeakFound | None:
+        """Its last revision, if it is still remembered."""
+        return self._kept.get(finding, at)
+
     def raised(
         self,
         finding: str,
@@ -43,6 +47,7 @@ class Ledger:
         *evidence: str,
         rule: str | None = None,
         advice: str | None = None,
+        name: str | None = None,
     ) -> tuple[LeakFound, ...]:
         """The next revision of a finding, with more evidence and no less confidence; nothing when it is forgotten."""
         last = self._kept.get(finding, at)
@@ -56,6 +61,7 @@ class Ledger:
             evidence=(*last.evidence, *(code for code in evidence if code not in last.evidence)),
             rule=rule or last.rule,
             advice=advice or last.advice,
+            name=name or last.name,
         )
         self.keep(found)
         return (found,)
