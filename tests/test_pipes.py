@@ -107,7 +107,10 @@ import os, resource
 from shim.proxy.pipes import PIPE_BYTES, PipePool
 resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
 if os.getuid() == 0:
-    os.setgroups([]), os.setgid(65534), os.setuid(65534)
+    try:
+        os.setgroups([]), os.setgid(65534), os.setuid(65534)
+    except PermissionError:  # root of a user namespace: as ordinary as any
+        pass
 pool = PipePool()
 pipes = [pool.borrow() for _ in range(400)]
 small = [pipe for pipe in pipes if pipe.capacity < PIPE_BYTES]
