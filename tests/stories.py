@@ -28,11 +28,13 @@ V4 = IPv4Address("93.184.216.34")
 class Story:
     """What happened so far: `events` in their order, `found` by them, and the time."""
 
-    def __init__(self, mode: Mode = Mode.WARN, dns: DnsMode = DnsMode.REFUSE, **policy: object) -> None:
+    def __init__(
+        self, mode: Mode = Mode.WARN, dns: DnsMode = DnsMode.REFUSE, start: int = 1800, **policy: object
+    ) -> None:
         self.events: list[Event] = []
         self.found: list[LeakFound] = []
         self.at = START
-        pool = IssuedPool(start=1800) if dns is DnsMode.ISSUE else None
+        pool = IssuedPool(start=start) if dns is DnsMode.ISSUE else None
         self.judge = Judge(Policy(mode), AnswerMemory(), dns=DnsPolicy(dns, **policy), pool=pool)  # type: ignore[arg-type]
         self.correlator = Correlator()
         self._ids = {"c": 0, "q": 0}
