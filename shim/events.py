@@ -90,6 +90,7 @@ class UpstreamFailed:
     upstream: str
     error: str
     conn: str | None = None
+    query: str | None = None
 
 
 @value
@@ -155,6 +156,14 @@ class QueriesDropped:
     at: float
     peer: Peer
     count: int
+
+
+@value
+class StateFailed:
+    """The file of `dns.state` cannot be read or written: issued addresses may not survive a restart."""
+
+    at: float
+    error: str
 
 
 @value
@@ -255,6 +264,7 @@ Event = (
     | ConnectionClosed
     | DnsQueried
     | QueriesDropped
+    | StateFailed
     | LeakFound
     | ConfigReloaded
     | ConfigRejected

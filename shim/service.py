@@ -140,7 +140,7 @@ class Service:
         limiter = RateLimiter(dns.queries_per_second)
         yield from jobs(pairs, Responder(self._judge, self._bus.publish, partial(look_up, self._plane), limiter))
         if self._pool is not None and dns.state:
-            state = StateFile(Path(dns.state), self._pool)
+            state = StateFile(Path(dns.state), self._pool, self._bus.publish)
             state.read()
             yield "dns state", state.keep()
 
@@ -164,7 +164,7 @@ class Service:
         self._plane.target = address
 
     def _watch_upstream(self, event: Event) -> None:
-        if isinstance(event, UpstreamFailed) and event.conn is not None and self._keeper is not None:
+        if isinstance(event, UpstreamFailed) and (event.conn or event.query) and self._keeper is not None:
             self._keeper.suspect()
 
     def _publish_ready(self, socks: tuple[str, ...], http: tuple[str, ...], dns: tuple[str, ...]) -> None:

@@ -86,6 +86,7 @@ SAMPLES: tuple[Event, ...] = (
         AT, "q2", TCP, LISTENER, "tcp", "host.example", "TYPE65", "", DnsAnswer.DROP, process=CURL, process_reason=None
     ),
     events.QueriesDropped(AT, TCP, 17),
+    events.StateFailed(AT, "no_space_left_on_device"),
     events.FirstBytesSeen(AT, "c3", "tls", "host.example", False, True),
     events.FirstBytesSeen(AT, "c3", "http", None, True, False),
     leak(LeakKind.ADDRESS_ONLY, "advice.address_only.socks5", process=CURL),

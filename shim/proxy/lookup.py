@@ -1,4 +1,7 @@
-"""RESOLVE and RESOLVE_PTR for somebody other than a SOCKS client: one question to the upstream, one answer or none."""
+"""RESOLVE and RESOLVE_PTR for somebody other than a SOCKS client: one question to the upstream, one answer or none.
+
+Remembers nothing and never asks anybody else.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +15,20 @@ from shim.protocol.socks_client import SocksClient
 from shim.proxy.plane import Plane
 from shim.proxy.upstream import UpstreamLeg
 
+SHUTDOWN = "shutdown"
+"""What ends a lookup when the shim ends: no fault of the upstream's."""
+
 Done = Callable[[Answer | None], None]
 
 
 class Lookup:
     """One question on its way."""
 
-    __slots__ = ("_done", "_plane")
+    __slots__ = ("_done", "_plane", "_query")
 
-    def __init__(self, plane: Plane, done: Done) -> None:
+    def __init__(self, plane: Plane, query: str, done: Done) -> None:
         self._plane = plane
+        self._query = query
         self._done = done
 
     def upstream_answered(self, answer: Answer, early: bytes, sock: socket.socket) -> None:
@@ -32,16 +39,17 @@ class Lookup:
 
     def upstream_failed(self, error: str) -> None:
         """The upstream cannot be used."""
-        self._plane.publish(UpstreamFailed(time.time(), str(self._plane.target or "none"), error))
+        if error != SHUTDOWN:
+            target = str(self._plane.target or "none")
+            self._plane.publish(UpstreamFailed(time.time(), target, error, query=self._query))
         self._done(None)
 
 
-def look_up(plane: Plane, request: Request, peer: Peer, done: Done) -> None:
-    """Ask the upstream on behalf of `peer`; `done` gets the answer, or None when there is none to be had."""
-    lookup = Lookup(plane, done)
+def look_up(plane: Plane, request: Request, peer: Peer, query: str, done: Done) -> None:
+    """Ask the upstream on behalf of `peer` and its `query`; `done` gets the answer, None when there is none."""
+    lookup = Lookup(plane, query, done)
     if plane.target is None:
         lookup.upstream_failed("no_upstream")
         return
-    credentials = plane.bench.credentials(request, peer)
-    codec = SocksClient(request, credentials, pipelining=plane.pipelining)
+    codec = SocksClient(request, plane.bench.credentials(request, peer), pipelining=plane.pipelining)
     UpstreamLeg(plane, plane.target, codec, lookup).start()

@@ -102,9 +102,8 @@ def _upstream_answered(event: events.UpstreamAnswered, view: View) -> Keys:
 
 def _upstream_failed(event: events.UpstreamFailed, view: View) -> Keys:
     keys: Keys = {"upstream": _upstream(event.upstream), "error": code(event.error, view.reveal)}
-    if event.conn is not None:
-        keys["conn"] = event.conn
-    return keys
+    subject = {"conn": event.conn, "query": event.query}
+    return keys | {key: value for key, value in subject.items() if value is not None}
 
 
 def _upstream_changed(event: events.UpstreamChanged, view: View) -> Keys:
@@ -160,22 +159,12 @@ def _leak_found(event: events.LeakFound, view: View) -> Keys:
     }
 
 
-def _dns_queried(event: events.DnsQueried, view: View) -> Keys:
-    return {
-        "query": event.query,
-        "client": _client(event.peer),
-        "transport": event.transport,
-        "qname": name(event.qname, view.reveal),
-        "qtype": event.qtype,
-        "rcode": event.rcode,
-        "answer": event.answer,
-        "addresses": [name(str(address), view.reveal) for address in event.addresses],
-        **_process(event.process, event.process_reason, view),
-    }
-
-
 def _queries_dropped(event: events.QueriesDropped, view: View) -> Keys:
     return {"client": _client(event.peer), "count": event.count}
+
+
+def _state_failed(event: events.StateFailed, view: View) -> Keys:
+    return {"error": code(event.error, view.reveal)}
 
 
 def _config_reloaded(event: events.ConfigReloaded, view: View) -> Keys:
@@ -237,9 +226,9 @@ _SHOWN: Mapping[type, tuple[str, str, Callable[[Any, View], Keys]]] = {
     events.UpstreamChanged: (INFO, "upstream_changed", _upstream_changed),
     events.TorBootstrapped: (INFO, "tor_bootstrapped", _tor_bootstrapped),
     events.ConnectionClosed: (INFO, "connection_closed", _connection_closed),
-    events.DnsQueried: (INFO, "dns_query", _dns_queried),
     events.DnsQueried: (INFO, "dns_query", _dns_query),
     events.QueriesDropped: (WARNING, "queries_dropped", _queries_dropped),
+    events.StateFailed: (ERROR, "state_failed", _state_failed),
     events.LeakFound: (WARNING, "leak_found", _leak_found),
     events.ConfigReloaded: (INFO, "config_reloaded", _config_reloaded),
     events.ConfigRejected: (ERROR, "config_rejected", _config_rejected),

@@ -1,64 +1,143 @@
 """The pool of issued addresses over a restart: read from the file of `dns.state` at start, written while it changes.
 
-The file holds names, so there is none unless asked for, and nobody but its owner can read it.
+The file holds names, so there is none unless asked for, and nobody but its owner can read it. What cannot be such a
+file is left as it is, and told of.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
+import stat
 import time
+from asyncio import Future
+from collections.abc import Callable
 from pathlib import Path
 
+from shim.events import Event, StateFailed
 from shim.judge.issued import IssuedPool
 
 WRITE_EVERY_S = 5.0
 """How much may be forgotten in a crash. A name that is asked for again gets another address: a nuisance, no leak."""
 
-_FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
+WRITE_SHARE = 100
+"""How many times longer to rest than collecting the state held up the loop."""
+
+MAX_BYTES = 64 << 20
+"""A full pool of the longest names, in both families, takes 40 MB."""
+
 _MODE = 0o600
+_FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+class _Unusable(Exception):
+    """What stands at the path is no state of ours."""
 
 
 class StateFile:
-    """Where the pool's state is kept between runs. Unreadable or foreign contents are ignored, and replaced."""
+    """Where the pool's state is kept between runs. Each trouble is published once, until all is well again."""
 
-    def __init__(self, path: Path, pool: IssuedPool) -> None:
+    def __init__(self, path: Path, pool: IssuedPool, publish: Callable[[Event], None]) -> None:
         self._path = path
         self._pool = pool
+        self._publish = publish
         self._written: object = None
+        self._trouble: str | None = None
+        self.usable = True
+        """False when the path holds something else, which is neither read nor replaced."""
 
     def read(self) -> bool:
         """Take over what an earlier run left. False when there is nothing that could be."""
         try:
-            with open(os.open(self._path, os.O_RDONLY | _FLAGS), encoding="utf-8") as file:
-                self._pool.restore(json.load(file), time.time())
-        except (OSError, ValueError):
+            state = self._load()
+            self._pool.restore(state, time.time())
+        except FileNotFoundError:
             return False
-        return True
+        except _Unusable as error:
+            self._refuse(str(error))
+        except OSError as error:  # ELOOP: a symbolic link
+            self._refuse(_code(error))
+        except (ValueError, RecursionError):  # of JSON, its encoding and its depth, or of a state
+            self._refuse("not_a_state")
+        else:
+            return True
+        return False
 
     async def keep(self) -> None:
-        """Write changes until cancelled, and once more then."""
+        """Write what has changed until cancelled, and once more then. Nothing at all if the path is not usable."""
+        loop = asyncio.get_running_loop()
+        writing: Future[str | None] | None = None
         try:
-            while True:
-                await asyncio.sleep(WRITE_EVERY_S)
-                await asyncio.to_thread(self._write, self._pool.dump())
+            while self.usable:
+                started = loop.time()
+                state = self._pool.dump()
+                took_s = loop.time() - started
+                writing = loop.run_in_executor(None, self._write, state)
+                self._tell(await asyncio.shield(writing))
+                await asyncio.sleep(max(WRITE_EVERY_S, took_s * WRITE_SHARE))
         finally:
-            self._write(self._pool.dump())
+            if writing is not None:
+                await writing  # or it might replace what is newer
+                self._tell(self._write(self._pool.dump()))
 
-    def _write(self, state: object) -> None:
-        """Beside the file first, then in its place: a crash leaves the old one or the new one, never half of it."""
+    def _load(self) -> object:
+        descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | _FLAGS)  # a FIFO must not hold up the start
+        with open(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise _Unusable("not_a_file")
+            # Who can write it can have any name stand for any address.
+            if status.st_uid != os.geteuid() or status.st_mode & _OTHERS_WRITE:
+                raise _Unusable("not_private")
+            if status.st_size > MAX_BYTES:
+                raise _Unusable("not_a_state")
+            text = file.read()
+        if not text:
+            raise FileNotFoundError  # made beforehand, to be written
+        return json.loads(text)
+
+    def _write(self, state: object) -> str | None:
+        """Beside the file first, then in its place: a crash leaves the old one or the new one, never half of it.
+
+        None, or the code of what went wrong: a full disk must not end the sensor. The next change tries again.
+        """
         if state == self._written:
-            return
-        beside = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+            return None
+        beside = self._path.with_name(f"{self._path.name}.new")
         try:
-            descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _FLAGS, _MODE)
-            with open(descriptor, "w", encoding="utf-8") as file:
-                json.dump(state, file)
+            if self._path.is_symlink():  # it was none when it was read
+                return "symbolic_link"
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(beside)
+            descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, _MODE)
+            with open(descriptor, "w", encoding="ascii") as file:
+                file.write(json.dumps(state))
+                file.flush()
+                os.fsync(descriptor)
             os.replace(beside, self._path)
-        except OSError:  # a full disk must not end the sensor; the next change tries again
+        except OSError as error:
             with contextlib.suppress(OSError):
                 os.unlink(beside)
-            return
+            return _code(error)
         self._written = state
+        return None
+
+    def _refuse(self, trouble: str) -> None:
+        self.usable = False
+        self._tell(trouble)
+
+    def _tell(self, trouble: str | None) -> None:
+        if trouble is not None and trouble != self._trouble:
+            self._publish(StateFailed(time.time(), trouble))
+        self._trouble = trouble
+
+
+def _code(error: OSError) -> str:
+    """A short code for the log: permission_denied, no_space_left_on_device."""
+    if error.errno == errno.ELOOP:
+        return "symbolic_link"
+    return os.strerror(error.errno or 0).lower().replace(" ", "_").replace("-", "_")

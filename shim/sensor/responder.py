@@ -10,7 +10,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 from typing import Protocol
 
-from shim.events import DnsQueried, Event, QueriesDropped
+from shim.events import DnsQueried, Event, Fault
 from shim.judge.answering import Plan
 from shim.model import Answer, Command, DnsAnswer, DnsMode, Host, Peer, Reply, Request
 from shim.model import Protocol as Spoken
@@ -18,6 +18,8 @@ from shim.policy import DnsPolicy
 from shim.protocol import dns
 from shim.protocol.dns import Bad, Drop, Query, Rcode
 from shim.sensor.limiter import RateLimiter
+from shim.sensor.lookups import Lookups, Resolve
+from shim.sensor.unanswered import Unanswered
 
 IpAddress = IPv4Address | IPv6Address
 
@@ -27,10 +29,10 @@ TOR_TTL_S = 60
 ISSUED_TTL_S = 1
 """An issued address is good for one use: a cache that keeps it must ask again before the pool reuses it."""
 
-DROPS_TOLD_EVERY_S = 1.0
+NOTHING = b""
+"""What a client gets that is owed no reply."""
 
 Deliver = Callable[[bytes], None]
-Resolve = Callable[[Request, Peer, Callable[[Answer | None], None]], None]
 
 
 class DnsBench(Protocol):
@@ -77,33 +79,32 @@ class Responder:
     ) -> None:
         self._bench = bench
         self._publish = publish
-        self._resolve = resolve
+        self._lookups = Lookups(resolve)
         self._limiter = limiter
         self._prefix = prefix
         self._last = 0
-        self._dropped = 0
-        self._told_at = 0.0
+        self.unanswered = Unanswered(publish)
 
     def handle(self, wire: bytes, peer: Peer, listener: str, transport: str, deliver: Deliver) -> bytes | None:
-        """The reply to send now. None: nothing is owed, or `deliver` gets it once Tor has answered."""
+        """The reply to send now, NOTHING when none is owed. None: `deliver` gets it once Tor has answered.
+
+        Raises nothing: a message that meets a bug of ours is published as a fault, and ends no listener.
+        """
         at = time.time()
         if not self._limiter.allows(peer.host, at):
-            self._drop(peer, at)
-            return None
+            self.unanswered.add(peer)
+            return NOTHING
         self._last += 1
-        query = dns.read_query(wire, tcp=transport == "tcp")
-        asked_id = f"{self._prefix}{self._last}"
-        if isinstance(query, Query):
-            return self._answer(Asked(query, asked_id, at, peer, listener, transport, deliver))
-        self._publish(_of_unreadable(query, asked_id, at, peer, listener, transport))
-        return query.reply if isinstance(query, Bad) else None
-
-    def _drop(self, peer: Peer, at: float) -> None:
-        """Over the limit: no reply, and one event a second for them all, or the flood would go on in the log."""
-        self._dropped += 1
-        if abs(at - self._told_at) >= DROPS_TOLD_EVERY_S:
-            self._publish(QueriesDropped(at, peer, self._dropped))
-            self._told_at, self._dropped = at, 0
+        try:
+            query = dns.read_query(wire, tcp=transport == "tcp")
+            asked_id = f"{self._prefix}{self._last}"
+            if isinstance(query, Query):
+                return self._answer(Asked(query, asked_id, at, peer, listener, transport, deliver))
+            self._publish(_of_unreadable(query, asked_id, at, peer, listener, transport))
+            return query.reply if isinstance(query, Bad) else NOTHING
+        except Exception as error:
+            self._publish(Fault.of(error, at))
+            return NOTHING
 
     def _answer(self, asked: Asked) -> bytes | None:
         query = asked.query
@@ -146,18 +147,32 @@ class Responder:
 
     def _ask_tor(self, asked: Asked, command: Command, host: Host) -> None:
         request = Request(Spoken.SOCKS5, command, host, 0)
-        self._resolve(request, asked.peer, lambda answer: asked.deliver(self._answered(asked, answer)))
+        self._lookups.ask(
+            request, asked.peer, asked.id, lambda answer: asked.deliver(self._of_answer(asked, command, answer))
+        )
 
-    def _answered(self, asked: Asked, answer: Answer | None) -> bytes:
+    def _of_answer(self, asked: Asked, command: Command, answer: Answer | None) -> bytes:
+        """What Tor's answer is in DNS. RESOLVE gives one address, of whichever family the exit prefers."""
         query = asked.query
         rcode = Rcode.SERVFAIL if answer is None else _RCODES.get(answer.reply, Rcode.SERVFAIL)
         if answer is None or rcode is not Rcode.NOERROR:
             return self._finish(asked, dns.refuse(query, rcode), rcode, DnsAnswer.TOR)
+        if (command is Command.RESOLVE_PTR) is not isinstance(answer.host, str):  # an exit may answer anything
+            return self._finish(asked, dns.refuse(query, Rcode.SERVFAIL), Rcode.SERVFAIL, DnsAnswer.TOR)
         if isinstance(answer.host, str):
-            return self._finish(asked, _pointer(query, answer.host), rcode, DnsAnswer.TOR)
-        addresses = (answer.host,)
+            return self._of_name(asked, answer.host)
+        addresses = (answer.host,) if answer.host.version == _FAMILY[query.qtype] else ()
         self._bench.told(asked.peer, query.name, addresses, time.time())
         return self._finish(asked, dns.answer(query, addresses, TOR_TTL_S), rcode, DnsAnswer.TOR, addresses)
+
+    def _of_name(self, asked: Asked, name: str) -> bytes:
+        query, rcode = asked.query, Rcode.NOERROR
+        try:
+            reply = dns.pointer(query, name, TOR_TTL_S)
+        except ValueError:
+            rcode = Rcode.SERVFAIL
+            reply = dns.refuse(query, rcode)
+        return self._finish(asked, reply, rcode, DnsAnswer.TOR)
 
     def _finish(
         self, asked: Asked, reply: bytes, rcode: Rcode, answer: DnsAnswer, addresses: tuple[IpAddress, ...] = ()
@@ -181,19 +196,13 @@ class Responder:
 
 
 _ANSWER = {DnsMode.REFUSE: DnsAnswer.REFUSE, DnsMode.ISSUE: DnsAnswer.ISSUE, DnsMode.TOR: DnsAnswer.TOR}
+_FAMILY = {dns.TYPE_A: 4, dns.TYPE_AAAA: 6}
 
 _RCODES: dict[int, Rcode] = {
     Reply.SUCCEEDED: Rcode.NOERROR,
     # Tor's END reason RESOLVEFAILED; everything else may pass by itself, and is SERVFAIL (as its DNSPort has it).
     Reply.HOST_UNREACHABLE: Rcode.NXDOMAIN,
 }
-
-
-def _pointer(query: Query, name: str) -> bytes:
-    try:
-        return dns.pointer(query, name, TOR_TTL_S)
-    except ValueError:  # an exit may answer anything
-        return dns.refuse(query, Rcode.SERVFAIL)
 
 
 def _of_unreadable(bad: Bad | Drop, id: str, at: float, peer: Peer, listener: str, transport: str) -> DnsQueried:

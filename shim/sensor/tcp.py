@@ -1,4 +1,7 @@
-"""DNS by TCP (RFC 7766): messages behind two length octets, any number on one connection, answered in any order."""
+"""DNS by TCP (RFC 7766): messages behind two length octets, any number on one connection, answered in any order.
+
+Reads a bounded piece at a time, and nothing from a client that does not read its replies.
+"""
 
 from __future__ import annotations
 
@@ -11,22 +14,25 @@ from shim.protocol.dns import MAX_TCP
 from shim.sensor.responder import Responder
 
 IDLE_TIMEOUT_S = 10.0
-"""RFC 7766 section 6.2.3 asks for seconds; a stub that pipelines needs no more."""
+"""RFC 7766 section 6.2.3 asks for seconds. Counts from the last whole message, so that dripping does not help."""
 
 MAX_CONNECTIONS = 256
-MAX_UNSENT = 64 * 1024
-"""Bytes of replies that a client may leave unread before it is cut off."""
 
 _LENGTH_BYTES = 2
+_TOO_LONG = MAX_TCP + 1
+"""As much of a message beyond the limit as is read: the gate then refuses it, and still reads its name."""
 
 
 class TcpListener:
     """One TCP socket of the sensor. Run it as a task; cancel it to close."""
 
-    def __init__(self, sock: socket.socket, address: str, responder: Responder) -> None:
+    def __init__(
+        self, sock: socket.socket, address: str, responder: Responder, idle_timeout_s: float = IDLE_TIMEOUT_S
+    ) -> None:
         self._sock = sock
         self.address = address
         self.responder = responder
+        self.idle_timeout_s = idle_timeout_s
         self.open: set[_Connection] = set()
 
     async def run(self) -> None:
@@ -40,61 +46,105 @@ class TcpListener:
                 connection.cut()
 
 
-class _Connection(asyncio.Protocol):
-    """One client. Cut off when it is idle, does not read its replies, or sends a message that is too long."""
+class _Connection(asyncio.BufferedProtocol):
+    """One client. Cut off when it is idle, or when there are too many."""
 
     def __init__(self, listener: TcpListener) -> None:
         self._listener = listener
-        self._buffer = b""
+        self._loop = asyncio.get_running_loop()
+        self._buffer = bytearray(_LENGTH_BYTES + _TOO_LONG)
+        self._filled = 0
         self._transport: asyncio.Transport | None = None
         self._peer = Peer("", 0)
-        self._idle: asyncio.TimerHandle | None = None
+        self._busy_at = self._loop.time()
+        self._timer: asyncio.TimerHandle | None = None
+        self._pending = 0  # queries that Tor has yet to answer
+        self._ended = False  # the client will send no more
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
-        self._peer = Peer(*transport.get_extra_info("peername")[:2])
+        name = transport.get_extra_info("peername")
         self._listener.open.add(self)
-        if len(self._listener.open) > MAX_CONNECTIONS:
+        if not name or len(self._listener.open) > MAX_CONNECTIONS:
             self.cut()
         else:
-            self._wait()
+            self._peer = Peer(*name[:2])
+            self._look()
 
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        self._wait()
-        while len(self._buffer) >= _LENGTH_BYTES:
-            end = _LENGTH_BYTES + int.from_bytes(self._buffer[:_LENGTH_BYTES], "big")
-            if end > _LENGTH_BYTES + MAX_TCP:
-                return self.cut()
-            if len(self._buffer) < end:
-                return None
-            message, self._buffer = self._buffer[_LENGTH_BYTES:end], self._buffer[end:]
-            listener = self._listener
-            reply = listener.responder.handle(message, self._peer, listener.address, "tcp", self._send)
-            if reply is not None:
-                self._send(reply)
+    def get_buffer(self, _hint: int) -> memoryview:
+        return memoryview(self._buffer)[self._filled :]
+
+    def buffer_updated(self, count: int) -> None:
+        """Answer what is whole: at most as many messages as the buffer holds, then it is the others' turn."""
+        filled = self._filled + count
+        start = 0
+        while (whole := start + _LENGTH_BYTES) <= filled:
+            length = int.from_bytes(self._buffer[start:whole])
+            end = whole + min(length, _TOO_LONG)
+            if filled < end:
+                break
+            self._answer(bytes(self._buffer[whole:end]))
+            start = end
+            if length > MAX_TCP:  # where the next one begins is too far away
+                return self._hang_up()
+        self._filled = filled - start
+        self._buffer[: self._filled] = self._buffer[start:filled]
         return None
+
+    def pause_writing(self) -> None:
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self._transport is not None:
+            self._transport.resume_reading()
+
+    def eof_received(self) -> bool:
+        """True keeps the connection for the replies that are still to come."""
+        self._ended = True
+        return self._pending > 0
 
     def connection_lost(self, _error: Exception | None) -> None:
         self._listener.open.discard(self)
         self._transport = None
-        if self._idle is not None:
-            self._idle.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
 
     def cut(self) -> None:
         """Close at once."""
         if self._transport is not None:
             self._transport.abort()
 
-    def _send(self, reply: bytes) -> None:
-        transport = self._transport
-        if transport is None or transport.is_closing():
-            return
-        transport.write(len(reply).to_bytes(_LENGTH_BYTES, "big") + reply)
-        if transport.get_write_buffer_size() > MAX_UNSENT:
-            self.cut()
+    def _hang_up(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
 
-    def _wait(self) -> None:
-        if self._idle is not None:
-            self._idle.cancel()
-        self._idle = asyncio.get_running_loop().call_later(IDLE_TIMEOUT_S, self.cut)
+    def _answer(self, message: bytes) -> None:
+        listener = self._listener
+        self._busy_at = self._loop.time()
+        reply = listener.responder.handle(message, self._peer, listener.address, "tcp", self._deliver)
+        if reply is None:
+            self._pending += 1
+        elif reply:
+            self._send(reply)
+
+    def _deliver(self, reply: bytes) -> None:
+        """A late one. It may come before `_answer` knows that it is late."""
+        self._pending -= 1
+        self._busy_at = self._loop.time()
+        self._send(reply)
+        if self._ended and not self._pending:
+            self._hang_up()
+
+    def _send(self, reply: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(len(reply).to_bytes(_LENGTH_BYTES) + reply)
+
+    def _look(self) -> None:
+        """Cut when idle for too long. One timer, which goes on as long as the connection: none for each message."""
+        timeout_s = self._listener.idle_timeout_s
+        left = self._busy_at + timeout_s - self._loop.time()
+        if left > 0 or self._pending > 0:
+            self._timer = self._loop.call_later(left if left > 0 else timeout_s, self._look)
+        else:
+            self.cut()

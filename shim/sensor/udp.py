@@ -1,7 +1,7 @@
-"""DNS by UDP, through asyncio-dgram: one reader a socket, replies sent as they are made.
+"""DNS by UDP, through asyncio-dgram: one task reads and answers, another sends.
 
-Each datagram is handled without waiting for anything, so that the library's receive queue, which has no bound, stays
-as short as what the loop reads in one turn.
+The reader waits for nothing but datagrams, so that the library's receive queue, which has no bound, stays as short as
+what the loop reads in one turn; replies that the system does not take yet wait in a queue that has one.
 """
 
 from __future__ import annotations
@@ -22,9 +22,12 @@ SEND_TIMEOUT_S = 1.0
 """A full buffer empties in microseconds on loopback; longer means that the resume call was lost (cpython#135444)."""
 
 MAX_WAITING = 4096
-"""Replies of Tor's that wait to be sent."""
+"""Replies that wait to be sent; more are dropped, as a full network would do it."""
 
 _RECEIVE_BYTES = 1 << 20
+
+_Name = tuple[Any, ...]
+"""A socket address: host, port, and for IPv6 flow and scope."""
 
 
 class UdpListener:
@@ -35,8 +38,8 @@ class UdpListener:
         self._sock = sock
         self._address = address
         self._responder = responder
-        self._late: deque[tuple[bytes, tuple[Any, ...]]] = deque(maxlen=MAX_WAITING)
-        self._has_late = asyncio.Event()
+        self._outbox: deque[tuple[bytes, _Name]] = deque()
+        self._some = asyncio.Event()
 
     async def run(self) -> None:
         """Answer until cancelled."""
@@ -45,7 +48,7 @@ class UdpListener:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._read(stream), name=f"dns udp {self._address}")
-                tasks.create_task(self._send_late(stream), name=f"dns udp {self._address}, late replies")
+                tasks.create_task(self._write(stream), name=f"dns udp {self._address}, replies")
         finally:
             stream.close()
 
@@ -56,29 +59,39 @@ class UdpListener:
             except OSError:  # what an earlier send could not deliver: that client's trouble, not the next one's
                 continue
             assert isinstance(name, tuple)
-            peer = Peer(name[0], name[1])
-            reply = self._responder.handle(data, peer, self._address, "udp", partial(self._deliver, name))
-            if reply is not None:
-                await _send(stream, reply, name)
+            put = partial(self._put, name)
+            reply = self._responder.handle(data, Peer(name[0], name[1]), self._address, "udp", put)
+            if reply:
+                put(reply)
 
-    def _deliver(self, name: tuple[Any, ...], reply: bytes) -> None:
-        self._late.append((reply, name))
-        self._has_late.set()
+    def _put(self, name: _Name, reply: bytes) -> None:
+        if len(self._outbox) < MAX_WAITING:
+            self._outbox.append((reply, name))
+            self._some.set()
 
-    async def _send_late(self, stream: DatagramServer) -> None:
+    async def _write(self, stream: DatagramServer) -> None:
         while True:
-            await self._has_late.wait()
-            self._has_late.clear()
-            while self._late:
-                await _send(stream, *self._late.popleft())
+            await self._some.wait()
+            self._some.clear()
+            await send_all(stream, self._outbox)
 
 
-async def _send(stream: DatagramServer, reply: bytes, name: tuple[Any, ...]) -> None:
-    """Send, whatever became of earlier replies: the library reports their errors here, and then sends nothing."""
-    for _ in range(2):
+async def send_all(stream: DatagramServer, outbox: deque[tuple[bytes, _Name]]) -> None:
+    """Send and remove all that waits, whatever became of earlier replies.
+
+    The library raises the error of an earlier reply here, and then sends nothing: once more, as each is raised once.
+    One timer for them all, because one for each costs as much as sending it (measured).
+    """
+    while outbox:
+        reply, name = outbox.popleft()
         try:
             async with asyncio.timeout(SEND_TIMEOUT_S):
-                await stream.send(reply, name)
-            return
-        except OSError:  # TimeoutError is one, too
+                while True:
+                    await stream.send(reply, name)
+                    if not outbox:
+                        return
+                    reply, name = outbox.popleft()
+        except TimeoutError:  # this one was handed over; it is the room for more that nobody waits for any longer
             continue
+        except OSError:
+            outbox.appendleft((reply, name))

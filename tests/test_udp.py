@@ -1,0 +1,204 @@
+"""shim.sensor.udp over real sockets, on both loops: every answer to whom it belongs, whatever became of the others'."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import asyncio_dgram
+import pytest
+from asyncio_dgram.aio import DatagramServer
+from rig.asking import udp_client
+from rig.loops import LOOPS, NAMES, running
+
+from shim.model import Peer
+from shim.sensor import udp
+from shim.sensor.udp import MAX_WAITING, UdpListener, send_all
+
+TOO_BIG = b"x" * 70_000
+"""What sendto(2) refuses: no datagram is so long."""
+
+
+class Oracle:
+    """Stands in for the responder: says each message back, or does what its first word asks."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[bytes, Peer]] = []
+        self.held: list[Callable[[bytes], None]] = []
+
+    def handle(
+        self, wire: bytes, peer: Peer, _listener: str, _transport: str, deliver: Callable[[bytes], None]
+    ) -> bytes | None:
+        self.seen.append((wire, peer))
+        match wire.partition(b" ")[0]:
+            case b"big":
+                return TOO_BIG
+            case b"late":
+                self.held.append(deliver)
+                return None
+            case b"nothing":
+                return b""
+            case b"release":
+                for deliver in self.held:
+                    deliver(b"at last")
+        return wire
+
+
+@pytest.fixture(params=LOOPS, ids=NAMES)
+def new_loop(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+@contextlib.contextmanager
+def listening(new_loop: Any, host: str = "127.0.0.1") -> Iterator[tuple[Any, Oracle]]:
+    """A listener on any free port, and who answers there."""
+    oracle = Oracle()
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind((host, 0))
+    where = sock.getsockname()[:2]
+    with running(new_loop, lambda: UdpListener(sock, "here", oracle).run()):  # type: ignore[arg-type]
+        yield where, oracle
+
+
+def test_each_client_gets_its_own_answer(new_loop: Any) -> None:
+    with listening(new_loop) as (where, oracle), contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(udp_client(where)) for _ in range(20)]
+        for number, client in enumerate(clients):
+            client.send(b"%d" % number)
+        assert [client.recv(100) for client in clients] == [b"%d" % number for number in range(20)]
+        ports = {peer.port for _, peer in oracle.seen}
+        assert ports == {client.getsockname()[1] for client in clients}
+
+
+def test_ipv6(new_loop: Any) -> None:
+    with listening(new_loop, "::1") as (where, oracle), udp_client(where) as client:
+        client.send(b"six")
+        assert client.recv(100) == b"six"
+        assert oracle.seen[0][1].host == "::1"
+
+
+@pytest.mark.parametrize("failures", [1, 3, 40])
+def test_an_answer_that_cannot_be_sent_costs_nobody_else_his(failures: int, new_loop: Any) -> None:
+    """The library tells of it at the next client's answer, which it then does not send."""
+    with listening(new_loop) as (where, _), udp_client(where) as unlucky, udp_client(where) as lucky:
+        for number in range(failures):
+            unlucky.send(b"big")
+            lucky.send(b"mine %d" % number)
+        assert [lucky.recv(100) for _ in range(failures)] == [b"mine %d" % number for number in range(failures)]
+        unlucky.send(b"now")
+        assert unlucky.recv(100) == b"now"
+
+
+def test_a_late_answer_holds_up_nobody(new_loop: Any) -> None:
+    with listening(new_loop) as (where, _), udp_client(where) as patient, udp_client(where) as other:
+        patient.send(b"late")
+        for _ in range(3):
+            other.send(b"quick")
+            assert other.recv(100) == b"quick"
+        other.send(b"release")
+        assert other.recv(100) == b"release"
+        assert patient.recv(100) == b"at last"
+
+
+def test_who_is_owed_nothing_gets_nothing(new_loop: Any) -> None:
+    with listening(new_loop) as (where, _), udp_client(where) as client:
+        client.send(b"nothing")
+        client.send(b"something")
+        assert client.recv(100) == b"something"
+
+
+def test_a_client_that_is_gone_is_no_trouble(new_loop: Any) -> None:
+    with listening(new_loop) as (where, oracle):
+        for _ in range(3):
+            with udp_client(where) as gone:
+                gone.send(b"late")
+        with udp_client(where) as client:
+            client.send(b"release")
+            assert client.recv(100) == b"release"
+            client.send(b"alive")
+            assert client.recv(100) == b"alive"
+        assert len(oracle.held) == 3
+
+
+def test_the_largest_and_the_empty_datagram(new_loop: Any) -> None:
+    with listening(new_loop) as (where, oracle), udp_client(where) as client:
+        client.send(b"")
+        client.send(b"y" * 65507)
+        assert client.recv(1 << 17) == b"y" * 65507
+        assert [len(wire) for wire, _ in oracle.seen] == [0, 65507]
+
+
+class Stream:
+    """A stream whose system takes some datagrams, refuses or holds up others: what loopback never does."""
+
+    def __init__(self, *moods: str) -> None:
+        self.moods = list(moods)
+        self.sent: list[bytes] = []
+        self._owed: list[OSError] = []
+
+    async def send(self, data: bytes, _addr: Any) -> None:
+        if self._owed:
+            raise self._owed.pop()
+        match self.moods.pop(0) if self.moods else "well":
+            case "fails":
+                self._owed.append(OSError(90, "too long"))
+            case "full":
+                self.sent.append(data)
+                await asyncio.Event().wait()
+            case _:
+                self.sent.append(data)
+
+
+def outbox(*replies: bytes) -> deque[tuple[bytes, Any]]:
+    return deque((reply, ("127.0.0.1", 9)) for reply in replies)
+
+
+async def test_all_that_can_be_sent_is_sent_in_order() -> None:
+    stream, waiting = (
+        Stream("well", "fails", "well", "fails", "fails", "well"),
+        outbox(b"1", b"2", b"3", b"4", b"5", b"6"),
+    )
+    await send_all(stream, waiting)  # type: ignore[arg-type]
+    assert (stream.sent, waiting) == ([b"1", b"3", b"6"], outbox())
+
+
+async def test_a_resume_call_that_never_comes_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(udp, "SEND_TIMEOUT_S", 0.01)
+    stream, waiting = Stream("full", "well", "full"), outbox(b"1", b"2", b"3", b"4")
+    await send_all(stream, waiting)  # type: ignore[arg-type]
+    assert (stream.sent, waiting) == ([b"1", b"2", b"3", b"4"], outbox())
+
+
+def test_only_so_many_answers_wait() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        listener = UdpListener(sock, "here", Oracle())  # type: ignore[arg-type]
+        for _ in range(MAX_WAITING + 10):
+            listener._put(("127.0.0.1", 9), b"reply")
+        assert len(listener._outbox) == MAX_WAITING
+
+
+def test_the_library_still_behaves_as_the_guard_expects() -> None:
+    """If this fails, asyncio-dgram no longer raises one send's error at the next: the guard may go."""
+
+    async def second_after_a_failure() -> bool:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.setblocking(False)
+            sock.bind(("127.0.0.1", 0))
+            stream = await asyncio_dgram.from_socket(sock)
+            assert isinstance(stream, DatagramServer)
+            await stream.send(TOO_BIG, sock.getsockname())
+            try:
+                await stream.send(b"fine", sock.getsockname())
+            except OSError:
+                return True
+            finally:
+                stream.close()
+            return False
+
+    for new_loop in LOOPS:
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            assert runner.run(second_after_a_failure())
