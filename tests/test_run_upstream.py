@@ -175,7 +175,7 @@ class TestMisbehaving:
 
     @pytest.mark.parametrize(
         "leave",
-        ["reset", pytest.param("close", marks=pytest.mark.xfail(strict=True, reason="the end is not looked at yet"))],
+        ["reset", "close"],
     )
     def test_a_client_that_leaves_meanwhile_ends_the_upstream_leg(self, leave: str, own: Upstream) -> None:
         """Tor 0.4.9.11 closes a stream whose client ends before the reply (measured), with a FIN as with a RST."""

@@ -22,6 +22,7 @@ from shim.proxy.relay import CLIENT, UPSTREAM, Direction, Tunnel
 from shim.proxy.upstream import UpstreamLeg
 
 _DONTWAIT = socket.MSG_DONTWAIT
+_PEEK = socket.MSG_PEEK | _DONTWAIT
 _HANDSHAKE_BYTES = 4096
 """One read of a handshake; what the client sent behind its request comes along and is kept."""
 
@@ -97,12 +98,19 @@ class Session:
         self._close(reason)
 
     def _early(self, events: int) -> None:
-        """Something from a client that should be waiting for its reply: leave it in the kernel until the relay runs."""
+        """Something from a client that should be waiting for its reply.
+
+        Data is left in the kernel until the relay runs. An end without data is a client that has gone: its upstream
+        leg ends too, as Tor's stream does (measured), instead of waiting for a reply that nobody reads.
+        """
         if events & BROKEN:
-            self._close("client_reset")
-        else:
-            self._mask = 0
-            self._plane.poller.modify(self._sock.fileno(), 0)
+            return self._close("client_reset")
+        with contextlib.suppress(OSError):
+            if not self._sock.recv(1, _PEEK):
+                return self._close("client_closed")
+        self._mask = 0
+        self._plane.poller.modify(self._sock.fileno(), 0)
+        return None
 
     def _violated(self, error: ProtocolError) -> None:
         self._send(self._codec.data_to_send())
