@@ -167,6 +167,16 @@ class StateFailed:
 
 
 @value
+class ProcessIdentified:
+    """A look-up has ended: the program that sent `subject` (a `conn` or `query`), or the reason why it is unknown."""
+
+    at: float
+    subject: str
+    process: Process | None
+    reason: str | None = None
+
+
+@value
 class LeakFound:
     """A finding, or a higher revision of one. `advice` is a message id of the catalogue."""
 
@@ -265,6 +275,7 @@ Event = (
     | DnsQueried
     | QueriesDropped
     | StateFailed
+    | ProcessIdentified
     | LeakFound
     | ConfigReloaded
     | ConfigRejected

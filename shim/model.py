@@ -177,9 +177,10 @@ class Ancestor(NamedTuple):
 class Process:
     """The program behind a socket, by the names that the kernel has for it.
 
-    `start` is in clock ticks since boot: with the pid it names a process for good. `arguments` may name destinations:
-    scrub them. `script` is what an interpreter runs (`pip` of `python3 /usr/bin/pip`). `label` is `container:ID`,
-    `flatpak:APP`, `snap:NAME`, `app:ID` or `unit:NAME`. `parents` go up to the leader of the session, nearest first.
+    `start` is when it began (Linux: clock ticks since boot): with the pid it names a process for good. `arguments` may
+    name destinations: scrub them. `script` is what an interpreter runs (`pip` of `python3 /usr/bin/pip`). `label` is
+    `container:ID`, `flatpak:APP`, `snap:NAME`, `app:ID` or `unit:NAME`. `parents` go up to the leader of the session,
+    nearest first.
     """
 
     pid: int

@@ -11,6 +11,7 @@ from shim import events
 from shim.events import Event
 from shim.model import (
     Action,
+    Ancestor,
     Answer,
     Command,
     Confidence,
@@ -31,6 +32,17 @@ AT = 1795348800.037  # 2026-11-22 12:00:00.037 UTC
 TCP = Peer("127.0.0.1", 40000)
 UNIX = Peer("", 0, uid=1000)
 CURL = Process(4242, "curl", "/usr/bin/curl")
+PIP = Process(
+    4243,
+    "python3",
+    "/usr/bin/python3.11",
+    start=543617,
+    arguments=("python3", "-m", "pip", "download", "https://host.example/"),
+    label="app:org.gnome.Terminal",
+    uid=1000,
+    parents=(Ancestor(812, "bash"),),
+    script="pip",
+)
 LISTENER = "127.0.0.1:9250"
 SECRET = Credentials(b"s3ntinel-user", b"s3ntinel-password")
 
@@ -89,6 +101,9 @@ SAMPLES: tuple[Event, ...] = (
     events.StateFailed(AT, "no_space_left_on_device"),
     events.FirstBytesSeen(AT, "c3", "tls", "host.example", False, True),
     events.FirstBytesSeen(AT, "c3", "http", None, True, False),
+    events.ProcessIdentified(AT, "c3", CURL),
+    events.ProcessIdentified(AT, "c3", PIP),
+    events.ProcessIdentified(AT, "q1", None, "shared_resolver"),
     leak(LeakKind.ADDRESS_ONLY, "advice.address_only.socks5", process=CURL),
     leak(LeakKind.ADDRESS_ONLY, "advice.address_only.socks4", name="host.example", query="q1", prevented=True),
     leak(LeakKind.NOT_SOCKS, "advice.not_socks.tls", protocol="tcp", port=None, destination="", action=Action.BLOCK),
@@ -103,7 +118,7 @@ SAMPLES: tuple[Event, ...] = (
 
 OWN = frozenset(
     (
-        *("advice", "conn", "finding", "listener", "mode", "query", "transport"),
+        *("advice", "conn", "finding", "listener", "mode", "query", "subject", "transport"),
         *("dashboard", "dns", "http", "socks", "upstream"),
         *("needs_restart", "problems", "summary"),
     )

@@ -327,7 +327,30 @@ def test_a_place_that_is_no_loaded_module_is_scrubbed(place: str) -> None:
 @pytest.mark.parametrize("view", [SHOWN, SCRUBBED], ids=["revealed", "scrubbed"])
 @given(text=st.text(st.characters(exclude_categories=()), min_size=1))
 def test_nothing_that_a_terminal_obeys_comes_out(view: View, text: str) -> None:
-    spare = frozenset({"advice", "conn", "finding", "mode", "query", "transport"})
+    spare = frozenset({"advice", "conn", "finding", "mode", "query", "subject", "transport"})
     for event in SAMPLES:
         _, _, keys = fields(tainted(event, text, spare), view)
         assert all(string.isprintable() for string in strings(keys))
+
+
+PIP = next(event.process for event in SAMPLES if isinstance(event, events.ProcessIdentified) and event.process != CURL)
+
+
+def test_a_command_line_is_shown_only_when_names_are() -> None:
+    identified = events.ProcessIdentified(AT, "c3", PIP)
+    plain = {
+        "pid": 4243,
+        "name": "python3",
+        "exe": "/usr/bin/python3.11",
+        "script": "pip",
+        "label": "app:org.gnome.Terminal",
+    }
+    assert fields(identified, SCRUBBED) == ("debug", "process_identified", {"subject": "c3", "process": plain})
+    arguments = ["python3", "-m", "pip", "download", "https://host.example/"]
+    assert fields(identified, SHOWN)[2]["process"] == plain | {"arguments": arguments}
+    assert "host.example" not in repr(PIP)
+
+
+def test_an_unknown_program_has_a_reason() -> None:
+    identified = events.ProcessIdentified(AT, "q1", None, "shared_resolver")
+    assert fields(identified, SCRUBBED)[2] == {"subject": "q1", "process": None, "process_reason": "shared_resolver"}

@@ -138,6 +138,10 @@ def _dns_query(event: events.DnsQueried, view: View) -> Keys:
     }
 
 
+def _process_identified(event: events.ProcessIdentified, view: View) -> Keys:
+    return {"subject": event.subject, **_process(event.process, event.reason, view)}
+
+
 def _leak_found(event: events.LeakFound, view: View) -> Keys:
     subject = {"conn": event.conn, "query": event.query}
     return {
@@ -199,7 +203,13 @@ def _process(process: Process | None, reason: str | None, view: View) -> Keys:
     if process is None:
         return {"process": None, "process_reason": code(reason or "unknown", view.reveal)}
     exe = None if process.exe is None else printable(process.exe)
-    return {"process": {"pid": process.pid, "name": printable(process.name), "exe": exe}}
+    known: Keys = {"pid": process.pid, "name": printable(process.name), "exe": exe}
+    for key, text in (("script", process.script), ("label", process.label)):
+        if text is not None:
+            known[key] = printable(text)
+    if view.reveal and process.arguments:  # a command line may name any number of destinations
+        known["arguments"] = [printable(argument) for argument in process.arguments]
+    return {"process": known}
 
 
 def _client(peer: Peer) -> str:
@@ -229,6 +239,7 @@ _SHOWN: Mapping[type, tuple[str, str, Callable[[Any, View], Keys]]] = {
     events.DnsQueried: (INFO, "dns_query", _dns_query),
     events.QueriesDropped: (WARNING, "queries_dropped", _queries_dropped),
     events.StateFailed: (ERROR, "state_failed", _state_failed),
+    events.ProcessIdentified: (DEBUG, "process_identified", _process_identified),
     events.LeakFound: (WARNING, "leak_found", _leak_found),
     events.ConfigReloaded: (INFO, "config_reloaded", _config_reloaded),
     events.ConfigRejected: (ERROR, "config_rejected", _config_rejected),

@@ -61,6 +61,7 @@ class TextLine:
         self._sentences: dict[str, Callable[[dict[str, Any]], str]] = {
             "config_reloaded": self._config_reloaded,
             "leak_found": _leak_found,
+            "process_identified": self._process_identified,
             "ready": self._ready,
             "request_decided": _request_decided,
             "upstream_changed": self._upstream_changed,
@@ -88,6 +89,11 @@ class TextLine:
         listeners = [f"{label} {address}" for key, label in _LISTENERS.items() for address in keys[key]]
         upstream = keys["upstream"] or self._text("text.no_upstream")
         return self._text("text.ready", listeners=", ".join(listeners), upstream=upstream, mode=keys["mode"])
+
+    def _process_identified(self, keys: dict[str, Any]) -> str:
+        if keys["process"] is None:
+            return self._plain("process_unknown", keys)
+        return self._plain("process_identified", keys | keys["process"])
 
     def _upstream_changed(self, keys: dict[str, Any]) -> str:
         if keys["upstream"] is None:
