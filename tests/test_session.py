@@ -147,9 +147,11 @@ def test_what_comes_while_waiting_is_left_alone_until_it_can_be_relayed(served: 
     served.hears(client, GRANTED)
 
 
-def test_a_half_close_while_waiting_is_kept(served: Served) -> None:
-    client, upstream = served.request()
-    served.say(client, b"all I have")
+@pytest.mark.parametrize("behind", [False, True], ids=["later", "behind the request"])
+def test_a_half_close_while_waiting_is_kept(served: Served, behind: bool) -> None:
+    client, upstream = served.request(trailing=b"all I have" if behind else b"")
+    if not behind:
+        served.say(client, b"all I have")
     client.end()
     served.settle()
     served.say(upstream, NO_AUTH + GRANTED)
@@ -158,6 +160,15 @@ def test_a_half_close_while_waiting_is_kept(served: Served) -> None:
     upstream.end()
     served.until(lambda: client.ended, client.take)
     served.closed("client_closed", sent=10, received=12)
+
+
+def test_an_end_without_data_while_waiting_is_a_client_that_has_gone(served: Served) -> None:
+    client, upstream = served.request()
+    client.end()
+    served.settle()
+    served.closed("client_closed", received=2)
+    served.until(lambda: upstream.ended, upstream.take)
+    assert not served.of(UpstreamFailed)
 
 
 def test_a_refusal_reaches_a_client_that_sends_more_than_it_should(served: Served) -> None:

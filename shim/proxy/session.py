@@ -8,9 +8,11 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
+from collections.abc import Callable
+from functools import partial
 
 from shim.errors import ProtocolError
-from shim.events import HandshakeFailed, RequestDecided, UpstreamAnswered, UpstreamFailed
+from shim.events import HandshakeFailed, ProcessSought, RequestDecided, UpstreamAnswered, UpstreamFailed
 from shim.model import Action, Answer, Command, Exposure, Host, Reply, Request, Verdict
 from shim.protocol import ServerCodec
 from shim.protocol.socks_client import SocksClient
@@ -25,6 +27,9 @@ _DONTWAIT = socket.MSG_DONTWAIT
 _PEEK = socket.MSG_PEEK | _DONTWAIT
 _HANDSHAKE_BYTES = 4096
 """One read of a handshake; what the client sent behind its request comes along and is kept."""
+
+_HARMLESS = (Exposure.NAME, Exposure.RESOLVED_BY_TOR)
+"""What makes no finding."""
 
 _WORTH_HEARING = (Exposure.ADDRESS, Exposure.ADDRESS_AS_TEXT)
 """Where the client's first bytes may tell the name that its request did not."""
@@ -106,7 +111,7 @@ class Session:
         if events & BROKEN:
             return self._close("client_reset")
         with contextlib.suppress(OSError):
-            if not self._sock.recv(1, _PEEK):
+            if not self._codec.trailing_data() and not self._sock.recv(1, _PEEK):
                 return self._close("client_closed")
         self._mask = 0
         self._plane.poller.modify(self._sock.fileno(), 0)
@@ -117,9 +122,12 @@ class Session:
         reply = error.reply
         if error.protocol == "http" and not reply and self._plane.bench.http_hint():
             reply = HTTP_HINT_PAGE
+        finding = error.protocol is not None
+        if finding:
+            self._seek()
         self._fail_handshake(error.error, reply, error.protocol)
         self._send(reply)
-        self._close("protocol_error")
+        self._identify(finding, partial(self._close, "protocol_error"))
 
     def _fail_handshake(self, error: str, reply: bytes, foreign: str | None) -> None:
         ticket = self._ticket
@@ -134,11 +142,29 @@ class Session:
         now = time.time()
         verdict = plane.bench.judge(request, ticket.peer, now)
         self._exposure = verdict.exposure
+        finding = verdict.exposure not in _HARMLESS
+        if finding:
+            self._seek()
         plane.publish(RequestDecided(now, ticket.conn, ticket.peer, self._listener, request, verdict))
         if verdict.decision.action is Action.BLOCK:
-            self._refuse(verdict.decision.reply or Reply.NOT_ALLOWED, "refused")
+            # A refused client ends at once, and takes its name along: the refusal waits until it is known.
+            reply = verdict.decision.reply or Reply.NOT_ALLOWED
+            self._identify(finding, partial(self._refuse, reply, "refused"))
         else:
+            self._identify(finding, None)
             self._forward(request, verdict)
+
+    def _seek(self) -> None:
+        """Tell, before the event that may be a finding, that its program is being looked up."""
+        if self._plane.identify is not None:
+            self._plane.publish(ProcessSought(time.time(), self._ticket.conn))
+
+    def _identify(self, finding: bool, then: Callable[[], None] | None) -> None:
+        """Look up whose connection this is, if it is worth a finding; `then` runs in any case."""
+        if finding and self._plane.identify is not None:
+            self._plane.identify(self._ticket.conn, self._sock, then)
+        elif then is not None:
+            then()
 
     def _forward(self, request: Request, verdict: Verdict) -> None:
         plane = self._plane
