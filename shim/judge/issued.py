@@ -141,6 +141,11 @@ class IssuedPool:
         """How many addresses are taken, live or in quarantine."""
         return sum(len(ring.entries) for ring in self._rings.values())
 
+    @property
+    def used_at(self) -> float:
+        """When the pool was last asked for anything, by its own time: until that changes, nothing else has."""
+        return self._now
+
     def issue(self, name: str, at: float, family: Literal[4, 6] = 4) -> IPv4Address | IPv6Address | None:
         """The address that stands for `name`, the same one while it is held. None when all are, or without IPv6."""
         ring = self._rings.get(family)

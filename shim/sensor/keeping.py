@@ -71,13 +71,15 @@ class StateFile:
         """Write what has changed until cancelled, and once more then. Nothing at all if the path is not usable."""
         loop = asyncio.get_running_loop()
         writing: Future[str | None] | None = None
+        took_s, used_at = 0.0, float("nan")
         try:
             while self.usable:
-                started = loop.time()
-                state = self._pool.dump()
-                took_s = loop.time() - started
-                writing = loop.run_in_executor(None, self._write, state)
-                self._tell(await asyncio.shield(writing))
+                if used_at != self._pool.used_at or self._trouble:
+                    used_at, started = self._pool.used_at, loop.time()
+                    state = self._pool.dump()
+                    took_s = loop.time() - started
+                    writing = loop.run_in_executor(None, self._write, state)
+                    self._tell(await asyncio.shield(writing))
                 await asyncio.sleep(max(WRITE_EVERY_S, took_s * WRITE_SHARE))
         finally:
             if writing is not None:
@@ -86,16 +88,12 @@ class StateFile:
 
     def _load(self) -> object:
         descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | _FLAGS)  # a FIFO must not hold up the start
-        with open(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise _Unusable("not_a_file")
-            # Who can write it can have any name stand for any address.
-            if status.st_uid != os.geteuid() or status.st_mode & _OTHERS_WRITE:
-                raise _Unusable("not_private")
-            if status.st_size > MAX_BYTES:
-                raise _Unusable("not_a_state")
-            text = file.read()
+        try:
+            _check(os.fstat(descriptor))
+            with open(descriptor, "rb", closefd=False) as file:
+                text = file.read()
+        finally:
+            os.close(descriptor)
         if not text:
             raise FileNotFoundError  # made beforehand, to be written
         return json.loads(text)
@@ -107,7 +105,7 @@ class StateFile:
         """
         if state == self._written:
             return None
-        beside = self._path.with_name(f"{self._path.name}.new")
+        beside = self._path.with_name(f".{self._path.name}.new")
         try:
             if self._path.is_symlink():  # it was none when it was read
                 return "symbolic_link"
@@ -134,6 +132,16 @@ class StateFile:
         if trouble is not None and trouble != self._trouble:
             self._publish(StateFailed(time.time(), trouble))
         self._trouble = trouble
+
+
+def _check(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise _Unusable("not_a_file")
+    # Who can write it can have any name stand for any address.
+    if status.st_uid != os.geteuid() or status.st_mode & _OTHERS_WRITE:
+        raise _Unusable("not_private")
+    if status.st_size > MAX_BYTES:
+        raise _Unusable("not_a_state")
 
 
 def _code(error: OSError) -> str:
