@@ -167,6 +167,14 @@ class StateFailed:
 
 
 @value
+class ProcessSought:
+    """A look-up of who sent `subject` (a `conn`) has begun; its findings wait for the ProcessIdentified."""
+
+    at: float
+    subject: str
+
+
+@value
 class ProcessIdentified:
     """A look-up has ended: the program that sent `subject` (a `conn` or `query`), or the reason why it is unknown."""
 
@@ -275,6 +283,7 @@ Event = (
     | DnsQueried
     | QueriesDropped
     | StateFailed
+    | ProcessSought
     | ProcessIdentified
     | LeakFound
     | ConfigReloaded

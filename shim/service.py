@@ -12,7 +12,7 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from socket import socket
@@ -21,6 +21,7 @@ from shim.address import Address
 from shim.config import Config, Limits, Upstream, changes, needs_restart
 from shim.errors import ConfigError
 from shim.events import ConfigRejected, ConfigReloaded, Draining, Event, Fault, Ready, UpstreamFailed
+from shim.judge.attributed import Attributed
 from shim.judge.correlate import Correlator
 from shim.judge.issued import IssuedPool
 from shim.judge.judge import Judge
@@ -46,6 +47,8 @@ from shim.sensor.sensor import Pair, address_of, jobs
 from shim.tor.child import TorChild
 from shim.tor.discover import CANDIDATES
 from shim.tor.keeper import UpstreamKeeper
+from shim.witness.attributor import Attributor
+from shim.witness.clues import of_connection
 from shim.workers import Workers
 
 DRAIN_LOOK_S = 0.05
@@ -77,7 +80,7 @@ class Service:
             color=config.log.color,
             schedule=loop.call_later,
         )
-        self._bus.subscribe(Correlator().feed)
+        self._bus.subscribe(Attributed(Correlator().feed).feed)
         self._bus.subscribe(self._log)
         self._pool = _new_pool(config)
         self._judge = Judge(config.policy, AnswerMemory(), salt=os.urandom(16), dns=config.dns.policy, pool=self._pool)
@@ -93,6 +96,9 @@ class Service:
             prefix="c" if not workers.index else f"w{workers.index}c",
         )
         self._plane.pipelining = config.upstream.pipelining
+        self._attributor = Attributor(self._bus.publish, loop.call_soon_threadsafe, loop.call_later)
+        if config.log.attribution and self._attributor.available:
+            self._plane.identify = self._identify
         self._listeners: list[Listener] = []
         self._keeper: UpstreamKeeper | None = None
 
@@ -160,6 +166,9 @@ class Service:
         await keeper.find()
         return [tasks.create_task(keeper.run(), name="upstream")]
 
+    def _identify(self, conn: str, sock: socket, then: Callable[[], None] | None) -> None:
+        self._attributor.identify(conn, of_connection(sock), None if then is None else lambda _sighting: then())
+
     def _use_upstream(self, address: Address | None) -> None:
         self._plane.target = address
 
@@ -214,6 +223,7 @@ class Service:
             for owner in self._poller.owners():
                 owner.abort("shutdown")
             self._poller.close()
+            self._attributor.close()
         finally:
             self._bus.flush()
             self._log.close()

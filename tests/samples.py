@@ -99,6 +99,7 @@ SAMPLES: tuple[Event, ...] = (
     ),
     events.QueriesDropped(AT, TCP, 17),
     events.StateFailed(AT, "no_space_left_on_device"),
+    events.ProcessSought(AT, "c3"),
     events.FirstBytesSeen(AT, "c3", "tls", "host.example", False, True),
     events.FirstBytesSeen(AT, "c3", "http", None, True, False),
     events.ProcessIdentified(AT, "c3", CURL),

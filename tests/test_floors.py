@@ -18,7 +18,7 @@ FLOORS = [
     {"lab"},
     {"app"},
     {"service"},
-    {"proxy", "sensor", "witness", "record", "tor", "workers", "health"},
+    {"proxy", "sensor", "witness", "record", "tor", "workers", "health", "replay"},
     {"judge", "protocol"},
     {"value", "model", "events", "errors", "config", "policy", "address", "locale", ""},
 ]

@@ -124,7 +124,7 @@ def test_a_finding_is_a_sentence_and_where_to_look_it_up() -> None:
 
 def test_who_sent_it_is_a_sentence() -> None:
     texts = catalogue("en")
-    shown = [fields(event, View(reveal=False, catalogue=texts)) for event in SAMPLES if hasattr(event, "subject")]
+    shown = [fields(event, View(reveal=False, catalogue=texts)) for event in SAMPLES if isinstance(event, ProcessIdentified)]
     assert [rendered(TextLine(texts, color=False), AT, name, level, keys)[26:] for level, name, keys in shown] == [
         "c3     is from curl (pid 4242)",
         "c3     is from python3 (pid 4243)",

@@ -173,6 +173,7 @@ class Log(Section):
     format: Literal["text", "json"] = "text"
     level: Literal["debug", "info", "warning"] = "info"
     safe_logging: bool = True
+    attribution: bool = True
     lang: Literal["auto", "en", "ja"] = "auto"
     color: Literal["auto", "always", "never"] = "auto"
 

@@ -10,7 +10,16 @@ import json
 from shim.config.settings import Config
 
 _DERIVED = {"policy": {"allowances"}}
-_FIXED = ("listen.", "dns.", "upstream.address", "upstream.tor_command", "log.format", "log.lang", "log.color")
+_FIXED = (
+    "listen.",
+    "dns.",
+    "upstream.address",
+    "upstream.tor_command",
+    "log.format",
+    "log.attribution",
+    "log.lang",
+    "log.color",
+)
 """What a running shim keeps: its sockets, its upstream (or tor child), and the form of its log."""
 
 

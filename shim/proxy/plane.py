@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -30,6 +31,10 @@ class Bench(Protocol):
     def http_hint(self) -> bool: ...
 
 
+Identify = Callable[[str, socket.socket, Callable[[], None] | None], None]
+"""Look up who is behind a connection, and call back once that is known or has taken too long for a refusal to wait."""
+
+
 class Plane:
     """Poll set, timers, pipes, counts, the judge, the event bus, and the upstream of the moment."""
 
@@ -38,6 +43,7 @@ class Plane:
         "_prefix",
         "bench",
         "buffer",
+        "identify",
         "pipelining",
         "pipes",
         "poller",
@@ -71,6 +77,8 @@ class Plane:
         self.target: Address | None = None
         """The upstream; None while there is none."""
         self.pipelining = True
+        self.identify: Identify | None = None
+        """None where nobody looks up programs."""
         self._prefix = prefix
         self._last = 0
 

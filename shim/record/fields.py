@@ -64,6 +64,8 @@ def _request_decided(event: events.RequestDecided, view: View) -> Keys:
         keys["reason"] = code(decision.reason, view.reveal)
     if decision.host is not None:
         keys["name"] = name(decision.host, view.reveal)
+    if verdict.names:
+        keys["names"] = [name(each, view.reveal) for each in verdict.names]
     return keys
 
 
@@ -136,6 +138,10 @@ def _dns_query(event: events.DnsQueried, view: View) -> Keys:
         "addresses": [name(str(address), view.reveal) for address in event.addresses],
         **_process(event.process, event.process_reason, view),
     }
+
+
+def _process_sought(event: events.ProcessSought, view: View) -> Keys:
+    return {"subject": event.subject}
 
 
 def _process_identified(event: events.ProcessIdentified, view: View) -> Keys:
@@ -239,6 +245,7 @@ _SHOWN: Mapping[type, tuple[str, str, Callable[[Any, View], Keys]]] = {
     events.DnsQueried: (INFO, "dns_query", _dns_query),
     events.QueriesDropped: (WARNING, "queries_dropped", _queries_dropped),
     events.StateFailed: (ERROR, "state_failed", _state_failed),
+    events.ProcessSought: (DEBUG, "process_sought", _process_sought),
     events.ProcessIdentified: (DEBUG, "process_identified", _process_identified),
     events.LeakFound: (WARNING, "leak_found", _leak_found),
     events.ConfigReloaded: (INFO, "config_reloaded", _config_reloaded),

@@ -1,0 +1,119 @@
+"""The processes that held a socket lately: most sockets belong to a few programs, and those are asked first.
+
+A guess where to look is never an answer: what is returned holds that very socket now, and runs what it ran then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from shim.model import Process
+from shim.witness.looking import Holding
+from shim.witness.proc import Proc, Stat
+
+REMEMBERED = 64
+
+PROBES = 12
+"""Descriptors that a glance reads at most, whatever the number of processes and of what they hold."""
+
+NUMBERS = 4
+"""Descriptors that a glance reads of one process."""
+
+FREE = 32
+"""Free descriptor numbers remembered of a process: it gets them in this order (POSIX: the lowest first)."""
+
+
+class Holder:
+    """One process, and where in its table the next socket is likely to stand."""
+
+    __slots__ = ("_free", "_recent", "process", "stat", "uid")
+
+    def __init__(self, stat: Stat, process: Process) -> None:
+        self.stat = stat
+        self.process = process
+        self.uid: int | None = None
+        """Of its sockets."""
+        self._recent: list[int] = []
+        self._free: list[int] = []
+
+    def seen(self, descriptor: int, listed: Collection[int] = ()) -> None:
+        """A socket stood at this number; `listed` are all numbers in use, when they are known."""
+        if listed:
+            self._free = _free(listed)
+        self._free = [number for number in self._free if number > descriptor]
+        self._recent = [descriptor, *(number for number in self._recent if number != descriptor)][:NUMBERS]
+
+    def guesses(self) -> Iterator[int]:
+        """Numbers to try: the last one (closed, and opened again), the next free ones, those before."""
+        likely = (*self._recent[:1], *self._free[:2], *self._recent[1:])
+        return iter(list(dict.fromkeys(likely))[:NUMBERS])
+
+
+class Holders:
+    """The latest holders, the last one first. Not for several threads at once."""
+
+    def __init__(self, proc: Proc) -> None:
+        self._proc = proc
+        self._holders: dict[tuple[int, int], Holder] = {}  # by pid and start, the latest at the end
+
+    def __len__(self) -> int:
+        return len(self._holders)
+
+    def glance(self, inode: int, uid: int) -> Process | None:
+        """Who holds the socket, if a few guesses hit: some hundredths of a millisecond, hit or miss."""
+        left = PROBES
+        for holder in reversed(list(self._holders.values())):
+            if holder.uid != uid:
+                continue
+            for number in holder.guesses():
+                if not left:
+                    return None
+                left -= 1
+                if self._proc.socket_at(holder.stat.pid, number) == inode:
+                    return self._confirm(holder, number)
+            if not self._proc.exists(holder.stat.pid):
+                self._forget(holder)
+        return None
+
+    def known(self, stat: Stat) -> Process | None:
+        """What this process was described as, if it still runs the same program."""
+        holder = self._holders.get((stat.pid, stat.start))
+        return holder.process if holder is not None and holder.stat == stat else None
+
+    def pids(self) -> list[int]:
+        """Of all remembered processes, the last holder first."""
+        return [pid for pid, _ in reversed(self._holders)]
+
+    def remember(self, holding: Holding) -> None:
+        """This process has held a socket."""
+        stat = holding.stat
+        holder = self._holders.pop((stat.pid, stat.start), None)
+        if holder is None or holder.stat != stat:
+            holder = Holder(stat, holding.process)
+        holder.uid = holding.uid
+        if holding.descriptor is not None:
+            holder.seen(holding.descriptor, holding.listed)
+        self._holders[stat.pid, stat.start] = holder
+        if len(self._holders) > REMEMBERED:
+            del self._holders[next(iter(self._holders))]
+
+    def _confirm(self, holder: Holder, number: int) -> Process | None:
+        """The socket is there, so the process is; but another program may stand in the place of the one it ran.
+
+        It has not inherited the socket: it was known before, and children inherit only what is older than they are.
+        """
+        stat = self._proc.stat(holder.stat.pid)
+        if stat != holder.stat:
+            self._forget(holder)
+            return None
+        holder.seen(number)
+        self._holders[stat.pid, stat.start] = self._holders.pop((stat.pid, stat.start))
+        return holder.process
+
+    def _forget(self, holder: Holder) -> None:
+        self._holders.pop((holder.stat.pid, holder.stat.start), None)
+
+
+def _free(listed: Collection[int]) -> list[int]:
+    taken = set(listed)
+    return [number for number in range(len(taken) + FREE) if number not in taken][:FREE]

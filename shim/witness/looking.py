@@ -1,0 +1,109 @@
+"""What every way of looking up owners offers, and the words of its answers.
+
+Holds values only; the ways themselves are `witness` (Linux) and `elsewhere` (psutil).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
+from typing import Final, Protocol
+
+from shim.model import Process
+from shim.value import value
+from shim.witness.clues import Clue, Flow
+from shim.witness.proc import Stat
+
+GONE: Final = "gone"
+NOT_PERMITTED: Final = "not_permitted"
+OTHER_NAMESPACE: Final = "other_namespace"
+"""Another network or process namespace (a container), or another machine."""
+SHARED_RESOLVER: Final = "shared_resolver"
+AMBIGUOUS: Final = "ambiguous"
+"""Several sockets share the port, and any of them may have sent the datagram."""
+TIMEOUT: Final = "timeout"
+BUSY: Final = "busy"
+OFF: Final = "off"
+
+SHARED_RESOLVERS = frozenset(
+    (
+        *("systemd-resolve", "systemd-resolved", "nscd", "unscd", "nsncd", "avahi-daemon"),
+        *(
+            "dnsmasq",
+            "unbound",
+            "stubby",
+            "named",
+            "kresd",
+            "pdns_recursor",
+            "coredns",
+            "dnscrypt-proxy",
+            "cloudflared",
+        ),
+        *("smartdns", "dnsproxy", "AdGuardHome", "pihole-FTL", "aardvark-dns", "dockerd", "tor"),
+    )
+)
+"""Programs that ask on behalf of others: they hide who wanted the name, and are not to blame for it."""
+
+
+@value
+class Sighting:
+    """The process, or why there is none. `uid` is that of the socket, known even where the process is not."""
+
+    process: Process | None
+    reason: str | None = None
+    uid: int | None = None
+
+
+@value
+class Trace:
+    """What is left to search for: who holds the socket `inode`, or (`stat`) a process that is not described yet."""
+
+    clue: Clue
+    inode: int = 0
+    uid: int | None = None
+    stat: Stat | None = None
+
+
+@value
+class Holding:
+    """Who holds a socket, and where it stood among its descriptors."""
+
+    stat: Stat
+    process: Process
+    uid: int | None
+    descriptor: int | None = None
+    listed: tuple[int, ...] = ()
+
+
+@value
+class Found:
+    """The end of a search; `holding` is what another looker needs to see the next socket at a glance."""
+
+    trace: Trace
+    sighting: Sighting
+    holding: Holding | None = None
+
+
+class Looker(Protocol):
+    """One way of looking up owners. Not for several threads at once."""
+
+    def glance(self, clue: Clue) -> Sighting | Trace:
+        """What can be said in a tenth of a millisecond; else what there is to search for."""
+
+    def search(self, traces: Sequence[Trace], until: float) -> Iterator[Found]:
+        """Each trace's end, as soon as it is known, and all of them at `until` (time.monotonic) at the latest."""
+
+    def remember(self, holding: Holding) -> None:
+        """Take over what another looker has found."""
+
+    def close(self) -> None:
+        """Give up what it holds."""
+
+
+def sighting(clue: Clue, process: Process, uid: int | None) -> Sighting:
+    """The process; but a resolver that others share is the reason for not knowing it, not the culprit."""
+    if isinstance(clue, Flow) and clue.query:
+        names = {process.name, PurePosixPath(process.exe or "").name}
+        if not names.isdisjoint(SHARED_RESOLVERS):
+            return Sighting(None, SHARED_RESOLVER, uid)
+    return Sighting(process, None, uid)

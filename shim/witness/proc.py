@@ -1,0 +1,174 @@
+"""What /proc tells of one process. Processes end while they are looked at: every reader then says None or nothing.
+
+Reads; never signals, traces or changes a process.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection
+from typing import NamedTuple
+
+ARGUMENT_BYTES = 4096
+"""So much of a command line is kept: a JVM's class path alone may have a hundred thousand."""
+
+_FILE_BYTES = 8192
+_PID_SPACE = 1 << 22  # PID_MAX_LIMIT of the kernel
+
+# Fields of proc(5), less the three that come before what follows the name.
+_PARENT, _SESSION, _START, _STACK = 4 - 3, 6 - 3, 22 - 3, 28 - 3
+
+
+class Stat(NamedTuple):
+    """Of /proc/PID/stat. Two equal ones are the same process running the same program.
+
+    `start` is in clock ticks since boot and, with the pid, names a process for good. `stack` is where the program's
+    stack begins, which exec(2) chooses anew: without it a shell that became curl would stay a shell.
+    """
+
+    pid: int
+    name: str
+    parent: int
+    session: int
+    start: int
+    stack: int
+
+
+class Proc:
+    """A proc(5) file system."""
+
+    def __init__(self, root: str = "/proc") -> None:
+        self._root = root
+
+    def stat(self, pid: int) -> Stat | None:
+        """Who this process is."""
+        raw = self._read(f"{pid}/stat")
+        return parse_stat(raw) if raw else None
+
+    def exe(self, pid: int) -> str | None:
+        """The path of its program. None too when it belongs to somebody else, or to the kernel."""
+        try:
+            return os.readlink(f"{self._root}/{pid}/exe").removesuffix(" (deleted)")
+        except OSError:
+            return None
+
+    def arguments(self, pid: int) -> tuple[str, ...]:
+        """Its command line, cut at ARGUMENT_BYTES. May hold names: scrub them."""
+        return parse_arguments(self._read(f"{pid}/cmdline", ARGUMENT_BYTES))
+
+    def control_group(self, pid: int) -> str:
+        """The path of its control group."""
+        return parse_control_group(self._read(f"{pid}/cgroup"))
+
+    def uid(self, pid: int) -> int | None:
+        """The real user it runs as."""
+        return parse_uid(self._read(f"{pid}/status"))
+
+    def exists(self, pid: int) -> bool:
+        """Whether there is a process of this number."""
+        return os.path.exists(f"{self._root}/{pid}")
+
+    def owner(self, pid: int) -> int | None:
+        """The effective user; root's for a process that may not be traced. Cheaper than `uid`."""
+        try:
+            return os.stat(f"{self._root}/{pid}").st_uid
+        except OSError:
+            return None
+
+    def descriptors(self, pid: int) -> list[int]:
+        """Its open file descriptors; none when it is gone. PermissionError when it is somebody else's."""
+        try:
+            return [int(name) for name in os.listdir(f"{self._root}/{pid}/fd")]
+        except PermissionError:
+            raise
+        except OSError:
+            return []
+
+    def socket_at(self, pid: int, descriptor: int) -> int | None:
+        """The inode of the socket at this descriptor; None when there is none, or not for our eyes."""
+        try:
+            link = os.readlink(f"{self._root}/{pid}/fd/{descriptor}")
+        except OSError:
+            return None
+        return int(link[8:-1]) if link.startswith("socket:[") else None
+
+    def find(self, pid: int, descriptors: list[int], inodes: Collection[int]) -> dict[int, int]:
+        """Which of the sockets `inodes` it holds, and at which of these descriptors: {inode: descriptor}."""
+        links = {f"socket:[{inode}]": inode for inode in inodes}
+        folder = f"{self._root}/{pid}/fd/"
+        found = {}
+        for descriptor in descriptors:
+            try:
+                inode = links.get(os.readlink(f"{folder}{descriptor}"))
+            except OSError:  # closed since it was listed
+                continue
+            if inode is not None:
+                found[inode] = descriptor
+                if len(found) == len(links):
+                    break
+        return found
+
+    def pids(self) -> list[int]:
+        """All processes, the newest first: numbers are given out in a circle, and /proc/loadavg ends with the last."""
+        last = int((self._read("loadavg").split() or [b"0"])[-1])
+        return sorted((int(name) for name in os.listdir(self._root) if name.isdigit()), key=_age(last))
+
+    def may_see_all(self) -> bool:
+        """Whether we may look into other users' processes (CAP_SYS_PTRACE)."""
+        for line in self._read("self/status").splitlines():
+            if line.startswith(b"CapEff:"):
+                return bool(int(line[7:], 16) >> 19 & 1)
+        return False
+
+    def _read(self, path: str, size: int = _FILE_BYTES) -> bytes:
+        try:
+            file = os.open(f"{self._root}/{path}", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return b""
+        try:
+            return os.read(file, size)
+        except OSError:  # ESRCH: ended between the two calls
+            return b""
+        finally:
+            os.close(file)
+
+
+def _age(last: int) -> Callable[[int], int]:
+    return lambda pid: (last - pid) % _PID_SPACE
+
+
+def parse_stat(raw: bytes) -> Stat | None:
+    """One /proc/PID/stat. The name may hold anything, parentheses and newlines too: the last one ends it."""
+    head, _, tail = raw.rpartition(b") ")
+    pid, _, name = head.partition(b" (")
+    fields = tail.split(None, _STACK + 1)
+    if len(fields) <= _STACK:
+        return None
+    parent, session, start = int(fields[_PARENT]), int(fields[_SESSION]), int(fields[_START])
+    return Stat(int(pid), _text(name), parent, session, start, int(fields[_STACK]))
+
+
+def parse_arguments(raw: bytes) -> tuple[str, ...]:
+    """One /proc/PID/cmdline: each argument ends with a zero byte, but for what a program wrote there itself."""
+    return tuple(map(_text, raw.removesuffix(b"\0").split(b"\0"))) if raw else ()
+
+
+def parse_control_group(raw: bytes) -> str:
+    """One /proc/PID/cgroup: the path of the unified hierarchy, of systemd's in version 1, or of the first."""
+    lines = [line.split(":", 2) for line in _text(raw).splitlines()]
+    paths = {controllers: path for _, controllers, path in (line for line in lines if len(line) == 3)}
+    if paths.get("", "/") != "/":
+        return paths[""]
+    return paths.get("name=systemd") or next(iter(paths.values()), "")
+
+
+def parse_uid(raw: bytes) -> int | None:
+    """The real uid of one /proc/PID/status."""
+    for line in raw.splitlines():
+        if line.startswith(b"Uid:"):
+            return int(line.split()[1])
+    return None
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "backslashreplace")

@@ -1,0 +1,167 @@
+"""From a connection or datagram to the program that made it, or to the reason why that cannot be known.
+
+Never guesses: who is named held the client's end of that very socket when it was looked at. Not for several threads
+at once; `glance` may be called where nobody may wait, `search` may take a tenth of a second.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Collection, Iterator, Sequence
+
+from shim.witness.clues import Clue, Flow, LocalPeer
+from shim.witness.describe import GENERATIONS, describe
+from shim.witness.holders import Holders
+from shim.witness.looking import (
+    AMBIGUOUS,
+    GONE,
+    NOT_PERMITTED,
+    OFF,
+    OTHER_NAMESPACE,
+    TIMEOUT,
+    Found,
+    Holding,
+    Sighting,
+    Trace,
+    sighting,
+)
+from shim.witness.proc import Proc, Stat
+from shim.witness.sock_diag import Ambiguous, SockDiag
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Witness:
+    """Looks up owners; remembers the latest ones. OSError where there is no sock_diag."""
+
+    def __init__(self, proc: Proc | None = None) -> None:
+        self._diag = SockDiag()
+        self._proc = proc or Proc()
+        self._holders = Holders(self._proc)
+        self._uid = os.geteuid()
+        self._sees_all = self._proc.may_see_all()
+
+    def close(self) -> None:
+        """Give up the netlink socket."""
+        self._diag.close()
+
+    def remember(self, holding: Holding) -> None:
+        """Take over what another witness has found."""
+        self._holders.remember(holding)
+
+    def glance(self, clue: Clue) -> Sighting | Trace:
+        """What a few guesses say; else what there is to search for."""
+        if isinstance(clue, LocalPeer):
+            return self._glance_at_peer(clue)
+        try:
+            owner = self._diag.owner(clue)
+        except Ambiguous:
+            return Sighting(None, AMBIGUOUS)
+        except OSError:
+            return Sighting(None, OFF)
+        if owner is None:
+            return Sighting(None, GONE if _is_local(clue.client.host) else OTHER_NAMESPACE)
+        inode, uid = owner
+        if not self._sees_all and uid != self._uid:
+            return Sighting(None, NOT_PERMITTED, uid)
+        process = self._holders.glance(inode, uid)
+        return Trace(clue, inode, uid) if process is None else sighting(clue, process, uid)
+
+    def search(self, traces: Sequence[Trace], until: float) -> Iterator[Found]:
+        """Find them all in one walk through the processes; each comes out as soon as it is found."""
+        wanted: dict[int, list[Trace]] = {}
+        for trace in traces:
+            if trace.stat is not None:
+                yield self._describe(trace, trace.stat)
+            else:
+                wanted.setdefault(trace.inode, []).append(trace)
+        hidden = late = False
+        for pid in self._order({group[0].uid for group in wanted.values()}):
+            late = time.monotonic() > until
+            if late or not wanted:
+                break
+            try:
+                yield from self._look_into(pid, wanted)
+            except PermissionError:
+                hidden = True
+        for trace in (trace for group in wanted.values() for trace in group):
+            reason = TIMEOUT if late else self._why_missing(trace, hidden)
+            yield Found(trace, Sighting(None, reason, trace.uid))
+
+    def _glance_at_peer(self, peer: LocalPeer) -> Sighting | Trace:
+        if peer.pid <= 0:  # the kernel has no number for it in our process namespace
+            return Sighting(None, OTHER_NAMESPACE, peer.uid)
+        stat = self._proc.stat(peer.pid)
+        if stat is None or stat.start > peer.at * _TICKS:  # ended, or its number has passed to a later process
+            return Sighting(None, GONE, peer.uid)
+        process = self._holders.known(stat)
+        return Trace(peer, 0, peer.uid, stat) if process is None else sighting(peer, process, peer.uid)
+
+    def _order(self, uids: Collection[int | None]) -> Iterator[int]:
+        """Recent holders, then the socket's user's processes, then all others; the newest first."""
+        recent = self._holders.pids()
+        yield from recent
+        others = []
+        for pid in self._proc.pids():
+            if pid in recent:
+                continue
+            if self._proc.owner(pid) in uids:
+                yield pid
+            else:
+                others.append(pid)
+        yield from others
+
+    def _look_into(self, pid: int, wanted: dict[int, list[Trace]]) -> Iterator[Found]:
+        listed = self._proc.descriptors(pid)
+        for inode, descriptor in self._proc.find(pid, listed, wanted).items():
+            stat = self._maker(pid, descriptor, inode)
+            if stat is not None:
+                numbers = tuple(listed) if stat.pid == pid else ()
+                yield from (self._describe(trace, stat, descriptor, numbers) for trace in wanted.pop(inode))
+
+    def _maker(self, pid: int, descriptor: int, inode: int) -> Stat | None:
+        """Who made the socket: the topmost of the line that holds it, for children inherit what they did not make.
+
+        None when it has been closed meanwhile.
+        """
+        stat = self._proc.stat(pid)
+        for _ in range(GENERATIONS):
+            # Looked at again now that we know who this is: the number may have passed to another process before.
+            if stat is None or self._proc.socket_at(stat.pid, descriptor) != inode:
+                return None
+            if self._proc.socket_at(stat.parent, descriptor) != inode:
+                break
+            stat = self._proc.stat(stat.parent)
+        return stat
+
+    def _describe(self, trace: Trace, stat: Stat, descriptor: int | None = None, listed: tuple[int, ...] = ()) -> Found:
+        process = self._holders.known(stat) or describe(self._proc, stat)
+        if process is None:
+            return Found(trace, Sighting(None, GONE, trace.uid))
+        holding = Holding(stat, process, trace.uid, descriptor, listed)
+        self.remember(holding)
+        return Found(trace, sighting(trace.clue, process, trace.uid), holding)
+
+    def _why_missing(self, trace: Trace, hidden: bool) -> str:
+        """Nobody whom we may look into holds the socket: it has been closed since, or its holder is out of sight."""
+        assert isinstance(trace.clue, Flow)
+        try:
+            owner = self._diag.owner(trace.clue)
+        except (Ambiguous, OSError):
+            owner = None
+        if owner is None or owner.inode != trace.inode:
+            return GONE
+        return NOT_PERMITTED if hidden else OTHER_NAMESPACE
+
+
+def _is_local(host: str) -> bool:
+    """Whether it is an address of this network namespace: only those can be bound."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError:
+            return False
+    return True
