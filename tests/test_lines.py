@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from samples import AT, SAMPLES
 
-from shim.events import Event
+from shim.events import Event, ProcessIdentified
 from shim.locale import LANGUAGES, catalogue
 from shim.record.fields import View, fields
 from shim.record.lines import JsonLine, TextLine, wants_color
@@ -36,7 +36,11 @@ def test_json_is_one_object_that_begins_with_time_event_level(json_line: JsonLin
     assert {key: found[key] for key in KEYS} == KEYS
 
 
-@given(st.dictionaries(st.text(min_size=1), st.text() | st.integers(-(2**63), 2**63 - 1) | st.none() | st.booleans(), min_size=1))
+@given(
+    st.dictionaries(
+        st.text(min_size=1), st.text() | st.integers(-(2**63), 2**63 - 1) | st.none() | st.booleans(), min_size=1
+    )
+)
 def test_any_text_is_encoded_as_json_wants_it(keys: dict[str, object]) -> None:
     assert json.loads(rendered(JsonLine(), AT, "x", "info", {"k": keys}))["k"] == keys
 
@@ -124,7 +128,9 @@ def test_a_finding_is_a_sentence_and_where_to_look_it_up() -> None:
 
 def test_who_sent_it_is_a_sentence() -> None:
     texts = catalogue("en")
-    shown = [fields(event, View(reveal=False, catalogue=texts)) for event in SAMPLES if isinstance(event, ProcessIdentified)]
+    shown = [
+        fields(event, View(reveal=False, catalogue=texts)) for event in SAMPLES if isinstance(event, ProcessIdentified)
+    ]
     assert [rendered(TextLine(texts, color=False), AT, name, level, keys)[26:] for level, name, keys in shown] == [
         "c3     is from curl (pid 4242)",
         "c3     is from python3 (pid 4243)",
