@@ -19,6 +19,8 @@ from typing import Any
 PORT = 2828
 START_TIMEOUT_S = 60.0
 ANSWER_TIMEOUT_S = 60.0
+SETTLE_S = 1.0
+"""The picture on an error page comes a little later than its text."""
 
 _QUIET: dict[str, str | int | bool] = {
     "network.trr.mode": 5,
@@ -86,6 +88,7 @@ def _shot(url: str, size: tuple[int, int]) -> bytes:
         browser.call("WebDriver:NewSession")
         browser.call("WebDriver:SetWindowRect", width=size[0], height=size[1] + 86)  # its own bars
         browser.call("WebDriver:Navigate", url=url)  # an error page is an error here, and is photographed all the same
+        time.sleep(SETTLE_S)
         error, shot = browser.call("WebDriver:TakeScreenshot", full=False)
         assert error is None, error
         return base64.b64decode(shot["value"])

@@ -28,6 +28,7 @@ PAGE = "http://www.example.com/"
 SAFE = f"curl --socks5-hostname 127.0.0.1:9250 {PAGE}"
 LEAKY = f"curl --socks5 127.0.0.1:9250 {PAGE}"
 LEAKY_4 = f"curl --socks4 127.0.0.1:9250 {PAGE}"
+RESOLV_CONF, HOSTS = Path("/etc/resolv.conf"), Path("/etc/hosts")
 WINDOW = (760, 300)
 HEIGHTS = {"warn": 250, "block": 310}
 LISTENER = "127.0.0.1:9250"
@@ -69,6 +70,13 @@ class Recorder:
                 process.wait(20)
                 self.log = log.read_text(encoding="utf-8")
 
+    @contextmanager
+    def resolver(self, address: str) -> Iterator[None]:
+        """Let the machine ask this resolver instead of the provider's."""
+        RESOLV_CONF.write_text(f"nameserver {address}\n")
+        yield
+        RESOLV_CONF.write_text(f"nameserver {PROVIDER}\n")
+
     def type(self, *commands: str) -> str:
         """What a terminal shows of these commands."""
         shown = []
@@ -85,9 +93,10 @@ class Recorder:
         asked, self._resolver.asked[:] = list(self._resolver.asked), []
         return "".join(f"{line}\n" for line in asked)
 
-    def keep(self, name: str, *parts: str) -> None:
-        """Write one transcript."""
-        (self._folder / f"{name}.txt").write_text(without_colours("\n".join(parts)), encoding="utf-8")
+    def keep(self, name: str, **parts: str) -> None:
+        """Write the parts of one transcript, each into a file."""
+        for part, text in parts.items():
+            (self._folder / f"{name}.{part}.txt").write_text(without_colours(text), encoding="utf-8")
 
     def picture(self, name: str) -> Path:
         """Where one picture goes."""
@@ -116,8 +125,20 @@ def curls(recorder: Recorder, lang: str) -> None:
         recorder.asked()
         with recorder.shim("--mode", mode, "--lang", lang):
             typed = recorder.type(*commands)
-        recorder.keep(f"{mode}.{lang}", typed, recorder.log, recorder.asked())
+        recorder.keep(f"{mode}.{lang}", typed=typed, log=recorder.log, asked=recorder.asked())
         chromium.photograph_page(as_page(recorder.log), recorder.picture(f"log-{mode}.{lang}"), (1000, HEIGHTS[mode]))
+
+
+def sensor(recorder: Recorder, lang: str) -> None:
+    """The leak proved and repaired, with the machine's resolver pointed at the sensor; and the same query refused."""
+    for name, flags in (
+        ("issue", ("--dns-mode", "issue", "--mode", "repair")),
+        ("refuse", ("--dns-mode", "refuse")),
+    ):
+        recorder.asked()
+        with recorder.shim("--dns", "127.0.0.1:53", "--reveal", "--lang", lang, *flags), recorder.resolver("127.0.0.1"):
+            typed = recorder.type(LEAKY)
+        recorder.keep(f"dns-{name}.{lang}", typed=typed, log=recorder.log, asked=recorder.asked())
 
 
 def formats(recorder: Recorder) -> None:
@@ -125,7 +146,7 @@ def formats(recorder: Recorder) -> None:
     for name, flags in (("json", ()), ("json-reveal", ("--reveal",))):
         with recorder.shim("--log-format", "json", *flags):
             recorder.type(LEAKY)
-        recorder.keep(name, recorder.log)
+        recorder.keep(name, log=recorder.log)
 
 
 def browsers(recorder: Recorder) -> None:
@@ -134,13 +155,13 @@ def browsers(recorder: Recorder) -> None:
     with recorder.shim("--mode", "block", "--log-level", "info"):
         recorder.chromium("chromium-page", "socks5://127.0.0.1:9250")
         recorder.firefox("firefox-page", socks_version=5, socks5_remote_dns=True)
-    recorder.keep("browsers-good", recorder.log, recorder.asked())
+    recorder.keep("browsers-good", log=recorder.log, asked=recorder.asked())
     with recorder.shim("--mode", "block", "--log-level", "info"):
         recorder.chromium("chromium-refused", "socks4://127.0.0.1:9250")
-    recorder.keep("chromium-bad", recorder.log, recorder.asked())
+    recorder.keep("chromium-bad", log=recorder.log, asked=recorder.asked())
     with recorder.shim("--mode", "block", "--log-level", "info"):
         recorder.firefox("firefox-refused", socks_version=4)
-    recorder.keep("firefox-bad", recorder.log, recorder.asked())
+    recorder.keep("firefox-bad", log=recorder.log, asked=recorder.asked())
 
 
 def inside(folder: Path) -> None:
@@ -149,10 +170,10 @@ def inside(folder: Path) -> None:
         subprocess.run(["ip", "addr", "add", f"{address}/32", "dev", "lo"], check=True, timeout=10)
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        for target, text in (("/etc/resolv.conf", f"nameserver {PROVIDER}\n"), ("/etc/hosts", "127.0.0.1 localhost\n")):
-            file = scratch / Path(target).name
+        for target, text in ((RESOLV_CONF, f"nameserver {PROVIDER}\n"), (HOSTS, "127.0.0.1 localhost\n")):
+            file = scratch / target.name
             file.write_text(text)
-            subprocess.run(["mount", "--bind", str(file), target], check=True, timeout=10)
+            subprocess.run(["mount", "--bind", str(file), str(target)], check=True, timeout=10)
         Resolver(RESOLVER)
         serve_pages()
         (scratch / "tor").mkdir()
@@ -160,8 +181,11 @@ def inside(folder: Path) -> None:
             recorder = Recorder(folder, scratch, Resolver(PROVIDER))
             mark = len(tor.log)
             curls(recorder, "en")
-            recorder.keep("tor", *(line for line in tor.log[mark:].splitlines() if "application" in line))
+            said = [line for line in tor.log[mark:].splitlines() if "Your application" in line]
+            recorder.keep("tor", log="\n".join(said))
             curls(recorder, "ja")
+            sensor(recorder, "en")
+            sensor(recorder, "ja")
             formats(recorder)
             browsers(recorder)
 
