@@ -15,7 +15,17 @@ from ipaddress import ip_address
 from typing import Any, BinaryIO
 
 from shim.errors import ShimError
-from shim.events import DnsQueried, Event, FirstBytesSeen, HandshakeFailed, LeakFound, RequestDecided
+from shim.events import (
+    DnsQueried,
+    Event,
+    FirstBytesSeen,
+    HandshakeFailed,
+    LeakFound,
+    ProcessIdentified,
+    ProcessSought,
+    RequestDecided,
+)
+from shim.judge.attributed import Attributed
 from shim.judge.correlate import Correlator
 from shim.judge.hosts import address_from_text
 from shim.model import (
@@ -63,7 +73,7 @@ class Replay:
         self.told = 0
         """Findings in the log, each revision: they were told when it was written, and are not read."""
         self._runs = 0
-        self._correlator = Correlator()
+        self._fold = Attributed(Correlator().feed)
 
     def findings(self, file: BinaryIO) -> Iterator[LeakFound]:
         """The findings of a log, in their order. Each `ready` but the first begins a new run. ReplayError."""
@@ -72,14 +82,14 @@ class Replay:
                 raise ReplayError("too_long", number)
             if line.strip():
                 yield from self._line(line, number)
+        yield from self._fold.rest()
 
     def _line(self, line: bytes, number: int) -> tuple[LeakFound, ...]:
         keys = _object(line, number)
         name = keys.get("event")
         reader = _READERS.get(name) if isinstance(name, str) else None
         if reader is None:
-            self._other(name, keys)
-            return ()
+            return self._other(name, keys)
         if any(_is_scrubbed(keys.get(key)) for key in _NAMING):
             raise ReplayError("scrubbed", number)
         try:
@@ -87,17 +97,19 @@ class Replay:
         except (KeyError, TypeError, ValueError):
             raise ReplayError("malformed", number) from None
         self.inputs += 1
-        return self._correlator.feed(event)
+        return self._fold.feed(event)
 
-    def _other(self, name: object, keys: Keys) -> None:
+    def _other(self, name: object, keys: Keys) -> tuple[LeakFound, ...]:
         if name == "ready":
             self._runs += 1
             if self._runs > 1:
-                self._correlator = Correlator()
+                ended, self._fold = self._fold, Attributed(Correlator().feed)
+                return ended.rest()
         elif name == "leak_found":
             self.told += 1
         elif name == "lines_dropped":
             self.missing += keys["count"] if isinstance(keys.get("count"), int) else 1
+        return ()
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:
@@ -164,13 +176,24 @@ def _dns_query(at: float, keys: Keys) -> DnsQueried:
     )
 
 
+def _process_sought(at: float, keys: Keys) -> ProcessSought:
+    return ProcessSought(at, _text(keys, "subject"))
+
+
+def _process_identified(at: float, keys: Keys) -> ProcessIdentified:
+    reason = _text_or_none(keys, "process_reason")
+    return ProcessIdentified(at, _text(keys, "subject"), _process(keys.get("process")), reason)
+
+
 _READERS: Mapping[str, Callable[[float, Keys], Event]] = {
     "request_decided": _request_decided,
     "handshake_failed": _handshake_failed,
     "first_bytes_seen": _first_bytes_seen,
     "dns_query": _dns_query,
+    "process_sought": _process_sought,
+    "process_identified": _process_identified,
 }
-"""The events that the correlator folds. All others add nothing to a finding, and are passed over."""
+"""The events that findings are folded from. All others add nothing to one, and are passed over."""
 
 
 def _time(keys: Keys) -> float:

@@ -82,3 +82,12 @@ def test_a_flood_of_look_ups_loses_no_finding() -> None:
     folded.feed(TRIGGER)
     told = [found for n in range(1, attributed._ENTRIES + 1) for found in folded.feed(ProcessSought(AT, f"c{n}"))]
     assert [(found.conn, found.process, found.process_reason) for found in told] == [("c0", None, "busy")]
+
+
+def test_what_still_waits_in_the_end_is_told() -> None:
+    folded = fold(finding("c1", 1), finding("c2", 2))
+    for conn in ("c1", "c2", "c3"):
+        folded.feed(ProcessSought(AT, conn))
+    folded.feed(TRIGGER)
+    assert [(found.conn, found.process_reason) for found in folded.rest()] == [("c1", "busy"), ("c2", "busy")]
+    assert folded.rest() == ()

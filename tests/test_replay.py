@@ -18,7 +18,9 @@ from stories import THERE, V4, Story
 
 from shim import events
 from shim.cli import start
-from shim.events import Event, FirstBytesSeen, LeakFound, RequestDecided
+from shim.events import Event, FirstBytesSeen, LeakFound, ProcessIdentified, ProcessSought, RequestDecided
+from shim.judge.attributed import Attributed
+from shim.judge.correlate import Correlator
 from shim.locale import catalogue
 from shim.model import Command, DnsMode, Mode, Peer, Process, Protocol
 from shim.record.fields import View, fields
@@ -77,11 +79,28 @@ def rich_story(mode: Mode, dns: DnsMode) -> list[Event]:
     story.fail("malformed_name")
     story.fail("not_socks")
     live: list[Event] = []
-    correlator = type(story.correlator)()
-    for event in story.events:
-        live += [event, *correlator.feed(event)]
+    fold = Attributed(Correlator().feed)
+    for event in looked_up(story.events):
+        live += [event, *fold.feed(event)]
         live.append(events.ConnectionClosed(event.at, "c1", 1, 2, 0.5, "client_closed"))
-    return live
+    return [*live, *fold.rest()]
+
+
+def looked_up(told: list[Event]) -> list[Event]:
+    """Of every three requests one is looked up in vain and one is found, a little later than the next event."""
+    events_: list[Event] = []
+    waiting: Event | None = None
+    for place, event in enumerate(told):
+        seeking = isinstance(event, RequestDecided) and place % 3
+        if seeking:
+            events_.append(ProcessSought(event.at, event.conn))
+        events_.append(event)
+        if waiting is not None:
+            events_.append(waiting)
+        process = Process(place, "curl", "/usr/bin/curl") if place % 3 == 1 else None
+        reason = None if process else "gone"
+        waiting = ProcessIdentified(event.at, event.conn, process, reason) if seeking else None
+    return events_
 
 
 def written(live: list[Event], path: Path, *, reveal: bool = True, level: str = "debug", form: str = "json") -> Path:
@@ -158,7 +177,8 @@ def test_names_that_are_scrubbed_end_it(level: str, tmp_path: Path) -> None:
     log = written(rich_story(Mode.WARN, DnsMode.REFUSE), tmp_path / "log", reveal=False, level=level)
     with log.open("rb") as file, pytest.raises(ReplayError) as caught:
         list(Replay().findings(file))
-    assert (caught.value.reason, caught.value.line) == ("scrubbed", 3)
+    first = next(place for place, line in enumerate(log.read_text().splitlines(), 1) if "request_decided" in line)
+    assert (caught.value.reason, caught.value.line) == ("scrubbed", first)
 
 
 def decided(**changes: Any) -> bytes:
@@ -236,6 +256,8 @@ def test_keys_and_events_that_are_not_known_are_passed_over() -> None:
         (decided(event="dns_query"), "malformed"),
         (decided(event="handshake_failed", error="x", reply="zz"), "malformed"),
         (decided(event="first_bytes_seen"), "malformed"),
+        (decided(event="process_sought"), "malformed"),
+        (decided(event="process_identified", subject="c1", process=1), "malformed"),
     ],
 )
 def test_a_line_that_cannot_be_read_is_named(line: bytes, reason: str) -> None:
@@ -283,6 +305,18 @@ def test_a_query_keeps_its_process() -> None:
     assert (found.process, found.process_reason) == (Process(7, "curl", None), None)
     _, (found,) = read(queried(process_reason="gone"))
     assert (found.process, found.process_reason) == (None, "gone")
+
+
+def sought(conn: str = "c1") -> bytes:
+    """A line of a look-up that begins."""
+    return decided(event="process_sought", subject=conn)
+
+
+def test_a_finding_whose_look_up_never_ended_is_told_all_the_same() -> None:
+    _, (found,) = read(sought(), decided())
+    assert (found.conn, found.process, found.process_reason) == ("c1", None, "busy")
+    _, found_ = read(sought(), decided(), b'{"event": "ready"}\n', b'{"event": "ready"}\n', decided())
+    assert [each.process_reason for each in found_] == ["busy", "off"]
 
 
 def test_a_second_run_in_one_file_begins_anew() -> None:
@@ -340,7 +374,7 @@ def test_a_log_without_a_leak(tmp_path: Path, capfd: pytest.CaptureFixture[str])
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda path: written(rich_story(Mode.WARN, DnsMode.REFUSE), path, reveal=False), "line 3: names are scrubbed"),
+        (lambda path: written(rich_story(Mode.WARN, DnsMode.REFUSE), path, reveal=False), ": names are scrubbed"),
         (lambda path: written(rich_story(Mode.WARN, DnsMode.REFUSE), path, form="text"), "line 1: this is no JSON"),
         (lambda path: written(rich_story(Mode.WARN, DnsMode.REFUSE), path, level="warning"), "it holds findings, but"),
     ],

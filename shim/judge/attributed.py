@@ -40,6 +40,10 @@ class Attributed:
             return self._identified(event)
         return tuple(self._ready(self._inner(event)))
 
+    def rest(self) -> Findings:
+        """All that still waits, once no more events will come: told without its program."""
+        return tuple(found for subject in list(self._waiting) for found in self._release(subject, (None, _LOST)))
+
     def _sought(self, event: ProcessSought) -> Findings:
         self._waiting[event.subject] = []
         if len(self._waiting) <= _ENTRIES:
