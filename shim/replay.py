@@ -229,10 +229,18 @@ def _peer(text: str) -> Peer:
     return Peer(host.strip("[]"), int(port))
 
 
-def _process(value: object) -> Process | None:
-    match value:
-        case None:
-            return None
-        case {"pid": int(pid), "name": str(name), "exe": str() | None as exe}:
-            return Process(pid, name, exe)
-    raise TypeError("not a process")
+def _process(value: Any) -> Process | None:
+    if value is None:
+        return None
+    keys: Keys = dict(value)
+    if not isinstance(keys["pid"], int):
+        raise TypeError("not a number")
+    arguments = tuple(_string(argument) for argument in keys.get("arguments", ()))
+    return Process(
+        keys["pid"],
+        _text(keys, "name"),
+        _text_or_none(keys, "exe"),
+        arguments=arguments,
+        label=_text_or_none(keys, "label"),
+        script=_text_or_none(keys, "script"),
+    )

@@ -97,7 +97,9 @@ def looked_up(told: list[Event]) -> list[Event]:
         events_.append(event)
         if waiting is not None:
             events_.append(waiting)
-        process = Process(place, "curl", "/usr/bin/curl") if place % 3 == 1 else None
+        process = (
+            Process(place, "python3", None, 9, ("python3", "pip"), "unit:x", 0, (), "pip") if place % 3 == 1 else None
+        )
         reason = None if process else "gone"
         waiting = ProcessIdentified(event.at, event.conn, process, reason) if seeking else None
     return events_
@@ -292,7 +294,10 @@ def queried(**changes: Any) -> bytes:
         {"addresses": [1]},
         {"addresses": None},
         {"process": {"pid": 1}},
+        {"process": {"pid": "1", "name": "curl", "exe": None}},
         {"process": "curl"},
+        {"process": {"pid": 1, "name": "curl", "exe": None, "arguments": [1]}},
+        {"process": {"pid": 1, "name": "curl", "exe": None, "label": 1}},
     ],
 )
 def test_a_query_that_cannot_be_read_is_named(changes: dict[str, Any]) -> None:
