@@ -191,12 +191,14 @@ class TestTheLeaks:
 
 
 @pytest.mark.parametrize("page", [path.relative_to(ROOT) for path in PAGES], ids=str)
-def test_links_lead_somewhere_and_no_path_of_one_machine_is_named(page: Path) -> None:
+def test_what_a_page_refers_to_is_there_and_no_path_of_one_machine_is_named(page: Path) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)(#[^)\s]*)?\)", text):
         linked = (ROOT / page).parent / target if target else ROOT / page
         assert linked.exists(), f"{target}: no such file"
         assert not anchor or anchor[1:] in anchors(linked), f"{target}{anchor}: no such heading"
+    for name in re.findall(r"`(?:tests/)?(test_\w+\.py)`", text):
+        assert (ROOT / "tests" / name).exists(), f"{name}: no such test"
     assert not re.search(r"/(?:root|home/\w+|tmp)/", text)
 
 
