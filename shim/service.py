@@ -12,7 +12,7 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from socket import socket
@@ -21,6 +21,7 @@ from shim.address import Address
 from shim.config import Config, Limits, Upstream, changes, needs_restart
 from shim.errors import ConfigError
 from shim.events import ConfigRejected, ConfigReloaded, Draining, Event, Fault, Ready, UpstreamFailed
+from shim.eyes import Eyes
 from shim.judge.attributed import Attributed
 from shim.judge.correlate import Correlator
 from shim.judge.issued import IssuedPool
@@ -48,7 +49,6 @@ from shim.tor.child import TorChild
 from shim.tor.discover import CANDIDATES
 from shim.tor.keeper import UpstreamKeeper
 from shim.witness.attributor import Attributor
-from shim.witness.clues import of_connection
 from shim.workers import Workers
 
 DRAIN_LOOK_S = 0.05
@@ -97,8 +97,10 @@ class Service:
         )
         self._plane.pipelining = config.upstream.pipelining
         self._attributor = Attributor(self._bus.publish, loop.call_soon_threadsafe, loop.call_later)
+        self._eyes: Eyes | None = None
         if config.log.attribution and self._attributor.available:
-            self._plane.identify = self._identify
+            self._eyes = Eyes(self._attributor)
+            self._plane.identify = self._eyes.connection
         self._listeners: list[Listener] = []
         self._keeper: UpstreamKeeper | None = None
 
@@ -144,7 +146,8 @@ class Service:
             return
         dns = self._config.dns
         limiter = RateLimiter(dns.queries_per_second)
-        yield from jobs(pairs, Responder(self._judge, self._bus.publish, partial(look_up, self._plane), limiter))
+        resolve = partial(look_up, self._plane)
+        yield from jobs(pairs, Responder(self._judge, self._bus.publish, resolve, limiter, eyes=self._eyes))
         if self._pool is not None and dns.state:
             state = StateFile(Path(dns.state), self._pool, self._bus.publish)
             state.read()
@@ -165,9 +168,6 @@ class Service:
         self._bus.subscribe(self._watch_upstream)
         await keeper.find()
         return [tasks.create_task(keeper.run(), name="upstream")]
-
-    def _identify(self, conn: str, sock: socket, then: Callable[[], None] | None) -> None:
-        self._attributor.identify(conn, of_connection(sock), None if then is None else lambda _sighting: then())
 
     def _use_upstream(self, address: Address | None) -> None:
         self._plane.target = address

@@ -18,6 +18,7 @@ FLOORS = [
     {"lab"},
     {"app"},
     {"service"},
+    {"eyes"},
     {"proxy", "sensor", "witness", "record", "tor", "workers", "health", "replay"},
     {"judge", "protocol"},
     {"value", "model", "events", "errors", "config", "policy", "address", "locale", ""},

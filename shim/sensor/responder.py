@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 from typing import Protocol
 
 from shim.events import DnsQueried, Event, Fault
 from shim.judge.answering import Plan
-from shim.model import Answer, Command, DnsAnswer, DnsMode, Host, Peer, Reply, Request
+from shim.model import Answer, Command, DnsAnswer, DnsMode, Host, Peer, Process, Reply, Request
 from shim.model import Protocol as Spoken
 from shim.policy import DnsPolicy
 from shim.protocol import dns
@@ -49,10 +50,22 @@ class DnsBench(Protocol):
     def told(self, peer: Peer, name: str, addresses: tuple[IpAddress, ...], at: float) -> None: ...
 
 
+Seen = tuple[Process | None, str | None]
+"""Who asked, or the reason why that is not known."""
+
+
+class Eyes(Protocol):
+    """Who asked a query: a socket lives no longer than its answer takes, so it is looked at before."""
+
+    def glance(self, peer: Peer, listener: str, transport: str) -> Seen | None: ...
+
+    def look(self, query: str, peer: Peer, listener: str, transport: str, then: Callable[[Seen], None]) -> None: ...
+
+
 class Asked:
     """One query on its way to its answer: where it came from, and where its reply goes."""
 
-    __slots__ = ("at", "deliver", "id", "listener", "peer", "query", "transport")
+    __slots__ = ("at", "deliver", "id", "listener", "peer", "query", "seen", "transport")
 
     def __init__(
         self, query: Query, id: str, at: float, peer: Peer, listener: str, transport: str, deliver: Deliver
@@ -64,6 +77,7 @@ class Asked:
         self.listener = listener
         self.transport = transport
         self.deliver = deliver
+        self.seen: Seen = (None, "off")
 
 
 class Responder:
@@ -76,11 +90,14 @@ class Responder:
         resolve: Resolve,
         limiter: RateLimiter,
         prefix: str = "q",
+        eyes: Eyes | None = None,
     ) -> None:
+        """Without `eyes`, nobody looks who asked."""
         self._bench = bench
         self._publish = publish
         self._lookups = Lookups(resolve)
         self._limiter = limiter
+        self._eyes = eyes
         self._prefix = prefix
         self._last = 0
         self.unanswered = Unanswered(publish)
@@ -107,6 +124,22 @@ class Responder:
             return NOTHING
 
     def _answer(self, asked: Asked) -> bytes | None:
+        if self._eyes is not None:
+            seen = self._eyes.glance(asked.peer, asked.listener, asked.transport)
+            if seen is None:
+                then = partial(self._answer_seen, asked)
+                self._eyes.look(asked.id, asked.peer, asked.listener, asked.transport, then)
+                return None
+            asked.seen = seen
+        return self._plan(asked)
+
+    def _answer_seen(self, asked: Asked, seen: Seen) -> None:
+        asked.seen = seen
+        reply = self._plan(asked)
+        if reply is not None:
+            asked.deliver(reply)
+
+    def _plan(self, asked: Asked) -> bytes | None:
         query = asked.query
         pointer = dns.address_of_pointer(query) if query.qtype == dns.TYPE_PTR else None
         match self._bench.plan(query.name, query.qtype, pointer):
@@ -190,6 +223,7 @@ class Responder:
                 rcode.name,
                 answer,
                 addresses,
+                *asked.seen,
             )
         )
         return dns.fit(query, reply, tcp=asked.transport == "tcp")

@@ -1,0 +1,49 @@
+"""What the data plane and the sensor see of the witness: who is behind a connection, and who asked a query.
+
+Joins two parts of one floor that must not know each other; decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from socket import socket
+
+from shim.address import Address
+from shim.model import Peer, Process
+from shim.witness.attributor import Attributor
+from shim.witness.clues import Clue, Endpoint, Flow, of_connection
+from shim.witness.looking import Sighting
+
+Seen = tuple[Process | None, str | None]
+"""The process, or the reason why there is none."""
+
+
+class Eyes:
+    """One attributor, asked in the words of those who need it."""
+
+    def __init__(self, attributor: Attributor) -> None:
+        self._attributor = attributor
+
+    def connection(self, conn: str, sock: socket, then: Callable[[], None] | None) -> None:
+        """Look up who is behind a connection; `then` runs once that is known, or has taken too long."""
+        self._attributor.identify(conn, of_connection(sock), None if then is None else lambda _sighting: then())
+
+    def glance(self, peer: Peer, listener: str, transport: str) -> Seen | None:
+        """Who asked this query, if that can be said at once."""
+        sighting = self._attributor.try_now(_clue(peer, listener, transport))
+        return None if sighting is None else _seen(sighting)
+
+    def look(self, query: str, peer: Peer, listener: str, transport: str, then: Callable[[Seen], None]) -> None:
+        """The same with a search, which ends in time for the reply."""
+        clue = _clue(peer, listener, transport)
+        self._attributor.identify(query, clue, lambda sighting: then(_seen(sighting)))
+
+
+def _clue(peer: Peer, listener: str, transport: str) -> Clue:
+    server = Address.parse(listener)
+    over = "tcp" if transport == "tcp" else "udp"
+    return Flow(over, Endpoint(peer.host, peer.port), Endpoint(server.host, server.port), query=True)  # type: ignore[arg-type]
+
+
+def _seen(sighting: Sighting) -> Seen:
+    return sighting.process, None if sighting.process is not None else sighting.reason

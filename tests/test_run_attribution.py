@@ -1,0 +1,151 @@
+"""`shim run` from outside: which program a finding names, for real programs and several at once."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rig.programs import require_program
+from rig.shim import Line, Shim
+from rig.upstream import Upstream
+from rig.wire import GREETING, Client, socks5
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="programs are looked up on Linux only")
+
+CLIENT = """
+import socket, sys
+for number in range(int(sys.argv[3])):
+    with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as sock:
+        sock.sendall(b"\\x05\\x01\\x00")
+        sock.recv(2)
+        sock.sendall(b"\\x05\\x01\\x00\\x01" + socket.inet_aton(sys.argv[2]) + b"\\x00\\x50")
+        sock.recv(10)
+"""
+"""Asks N times for an address, the port 80 of which it wants."""
+
+
+def port_of(address: str) -> str:
+    return address.rpartition(":")[2]
+
+
+def findings(shim: Shim, count: int) -> list[Line]:
+    """The first revisions of so many findings."""
+    for number in range(1, count + 1):
+        shim.wait_for("leak_found", finding=f"f{number}")
+    return [line for line in shim.lines if line["event"] == "leak_found" and line["revision"] == 1]
+
+
+@pytest.mark.parametrize("mode", ["warn", "block"])
+def test_curl_is_named_with_its_pid_and_the_remedy(mode: str, upstream: Upstream) -> None:
+    curl = require_program("curl")
+    with Shim("--mode", mode, upstream=upstream.address) as shim:
+        process = subprocess.Popen(
+            [curl, "-sS", "-m", "5", "--socks5", shim.ready["socks"][0], "http://93.184.216.34/"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        process.wait(10)
+        found = shim.wait_for("leak_found", kind="address_only")
+    assert found["process"]["pid"] == process.pid
+    assert (found["process"]["name"], Path(found["process"]["exe"]).name) == ("curl", "curl")
+    assert "process_reason" not in found
+    assert found["message"].startswith(f"curl (pid {process.pid}, SOCKS5, port 80)")
+    assert "socks5h://" in found["advice"]
+
+
+def test_a_client_on_the_wrong_port_is_named(warn: Shim) -> None:
+    curl = require_program("curl")
+    subprocess.run([curl, "-sS", "-m", "5", f"http://{warn.ready['socks'][0]}/"], capture_output=True, check=False)
+    found = warn.wait_for("leak_found", kind="not_socks")
+    assert found["process"]["name"] == "curl"
+
+
+def test_a_dns_query_is_named(upstream: Upstream) -> None:
+    dig = require_program("dig")
+    with Shim("--dns", "127.0.0.1:0", upstream=upstream.address) as shim:
+        port = port_of(shim.ready["dns"][0])
+        for transport in ("+notcp", "+tcp"):
+            command = [dig, "@127.0.0.1", "-p", port, transport, "+tries=1", "name.example.net"]
+            subprocess.run(command, capture_output=True, check=False, timeout=10)
+        lines = [shim.wait_for("dns_query", transport=transport) for transport in ("udp", "tcp")]
+        found = shim.wait_for("leak_found", kind="dns_query")
+    assert [line["process"]["name"] for line in lines] == ["dig", "dig"]
+    assert found["process"]["pid"] == lines[0]["process"]["pid"]
+
+
+def test_programs_at_once_are_never_mixed_up(upstream: Upstream) -> None:
+    programs, each = 6, 8
+    with Shim("--log-level", "warning", upstream=upstream.address) as shim:
+        port = port_of(shim.ready["socks"][0])
+        running = [
+            subprocess.Popen([sys.executable, "-c", CLIENT, port, f"198.51.100.{number}", str(each)])
+            for number in range(programs)
+        ]
+        expected = {f"198.51.100.{number}:80": process.pid for number, process in enumerate(running)}
+        assert [process.wait(30) for process in running] == [0] * programs
+        named = findings(shim, programs * each)
+    assert len(named) == programs * each
+    wrong = [line for line in named if line["process"] and line["process"]["pid"] != expected[line["destination"]]]
+    assert wrong == []
+    assert sum(line["process"] is not None for line in named) >= programs  # each is seen at least once
+
+
+def test_a_client_that_is_gone_is_not_guessed(warn: Shim) -> None:
+    with socket.create_connection(("127.0.0.1", int(port_of(warn.ready["socks"][0])))) as sock:
+        sock.sendall(b"\x05\x01\x00\x05\x01\x00\x01\xc6\x33\x64\x63\x00\x50")
+    found = warn.wait_for("leak_found", kind="address_only", destination="198.51.100.99:80")
+    if found["process"] is None:
+        assert found["process_reason"] in ("gone", "timeout", "busy")
+    else:
+        assert found["process"]["name"].startswith(("python", "pytest"))
+
+
+@pytest.fixture
+def silent(tmp_path: Path, upstream: Upstream) -> Iterator[Shim]:
+    config = tmp_path / "shim.toml"
+    config.write_text("[log]\nattribution = false\n")
+    with Shim(upstream=upstream.address, config=config) as shim:
+        yield shim
+
+
+def test_attribution_can_be_switched_off(silent: Shim) -> None:
+    with Client(silent.socks) as client:
+        client.send(GREETING)
+        client.send(socks5("198.51.100.98", 80))
+        found = silent.wait_for("leak_found", kind="address_only")
+    assert (found["process"], found["process_reason"]) == (None, "off")
+
+
+def test_a_safe_request_is_never_looked_up(upstream: Upstream) -> None:
+    with Shim("--log-level", "debug", upstream=upstream.address) as shim:
+        with Client(shim.socks) as client:
+            client.send(GREETING)
+            client.send(socks5(b"page.test", 80))
+            shim.decided(exposure="name")
+        shim.closed()
+        assert not [line for line in shim.lines if line["event"] in ("process_sought", "process_identified")]
+
+
+def test_many_findings_a_second_lose_none_and_delay_nobody(upstream: Upstream) -> None:
+    """More look-ups at once than may be under way: each finding comes all the same."""
+    count = 400
+    with Shim("--log-level", "warning", upstream=upstream.address) as shim:
+        port = port_of(shim.ready["socks"][0])
+        threads = [
+            threading.Thread(
+                target=subprocess.run,
+                args=([sys.executable, "-c", CLIENT, port, "198.51.100.7", str(count // 4)],),
+                kwargs={"check": True},
+            )
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert len(findings(shim, count)) == count
