@@ -1,4 +1,4 @@
-"""An empty network of our own: only `lo`, and a hosts file that says what a local resolver would have said.
+"""An empty network of our own: only `lo`, and a hosts file that says what a local resolver would have said, or one.
 
 Programs started in it cannot reach anything outside but a unix socket.
 """
@@ -13,19 +13,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-_SET_UP = 'ip link set lo up && mount --bind "$0" /etc/hosts && echo ready && exec cat'
+_SET_UP = """
+ip link set lo up || exit
+while test $# -gt 0; do mount --bind "$1" "$2" || exit; shift 2; done
+echo ready && exec cat
+"""
 
 
 class Namespace:
     """User, network and mount namespace, alive until the context ends."""
 
-    def __init__(self, folder: Path, hosts: Mapping[str, str]) -> None:
-        self._hosts = folder / "hosts"
-        self._hosts.write_text("127.0.0.1 localhost\n" + "".join(f"{ip} {name}\n" for name, ip in hosts.items()))
+    def __init__(self, folder: Path, hosts: Mapping[str, str], resolver: str | None = None) -> None:
+        """With a `resolver`, an IP address, names that are not in `hosts` are asked of it, at port 53."""
+        files = {"hosts": "127.0.0.1 localhost\n" + "".join(f"{ip} {name}\n" for name, ip in hosts.items())}
+        if resolver:
+            files |= {"resolv.conf": f"nameserver {resolver}\n", "nsswitch.conf": "hosts: files dns\n"}
+        for name, text in files.items():
+            (folder / name).write_text(text)
+        self._mounts = [word for name in files for word in (str(folder / name), f"/etc/{name}")]
 
     def __enter__(self) -> Self:
         self._holder = subprocess.Popen(
-            ["unshare", "-rnm", "sh", "-c", _SET_UP, str(self._hosts)],
+            ["unshare", "-rnm", "sh", "-c", _SET_UP, "sh", *self._mounts],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
