@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import struct
 import time
+from _socket import socket as Socket
 from typing import Final, Literal, NamedTuple
 
 from shim.value import value
@@ -47,7 +48,7 @@ class LocalPeer:
 Clue = Flow | LocalPeer
 
 
-def of_connection(sock: socket.socket, *, query: bool = False) -> Clue | None:
+def of_connection(sock: Socket, *, query: bool = False) -> Clue | None:
     """What an accepted connection tells; None when it has broken already."""
     try:
         if sock.family == socket.AF_UNIX:

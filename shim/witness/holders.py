@@ -5,11 +5,11 @@ A guess where to look is never an answer: what is returned holds that very socke
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 
 from shim.model import Process
 from shim.witness.looking import Holding
-from shim.witness.proc import Proc, Stat
+from shim.witness.proc import Proc, Stat, Table
 
 REMEMBERED = 64
 
@@ -19,27 +19,33 @@ PROBES = 12
 NUMBERS = 4
 """Descriptors that a glance reads of one process."""
 
+SOCKETS = 1024
+"""A table with more sockets is not kept."""
+
 FREE = 32
 """Free descriptor numbers remembered of a process: it gets them in this order (POSIX: the lowest first)."""
 
 
 class Holder:
-    """One process, and where in its table the next socket is likely to stand."""
+    """One process, and where in its table a socket is likely to stand."""
 
-    __slots__ = ("_free", "_recent", "process", "stat", "uid")
+    __slots__ = ("_free", "_recent", "process", "sockets", "stat", "uid")
 
     def __init__(self, stat: Stat, process: Process) -> None:
         self.stat = stat
         self.process = process
         self.uid: int | None = None
         """Of its sockets."""
+        self.sockets: Mapping[int, int] = {}
+        """Where its sockets stood when its table was read last."""
         self._recent: list[int] = []
         self._free: list[int] = []
 
-    def seen(self, descriptor: int, listed: Collection[int] = ()) -> None:
-        """A socket stood at this number; `listed` are all numbers in use, when they are known."""
-        if listed:
-            self._free = _free(listed)
+    def seen(self, descriptor: int, table: Table | None = None) -> None:
+        """A socket stood at this number."""
+        if table is not None:
+            self.sockets = table.sockets if len(table.sockets) <= SOCKETS else {}
+            self._free = _free(table.open)
         self._free = [number for number in self._free if number > descriptor]
         self._recent = [descriptor, *(number for number in self._recent if number != descriptor)][:NUMBERS]
 
@@ -60,11 +66,17 @@ class Holders:
         return len(self._holders)
 
     def glance(self, inode: int, uid: int) -> Process | None:
-        """Who holds the socket, if a few guesses hit: some hundredths of a millisecond, hit or miss."""
+        """Who holds the socket, if a few reads show it: some hundredths of a millisecond, hit or miss."""
+        latest_first = list(reversed(self._holders.values()))
+        for holder in latest_first:
+            number = holder.sockets.get(inode)
+            if number is not None and self._proc.socket_at(holder.stat.pid, number) == inode:
+                return self._confirm(holder, number)
+        return self._guess([holder for holder in latest_first if holder.uid == uid], inode)
+
+    def _guess(self, holders: list[Holder], inode: int) -> Process | None:
         left = PROBES
-        for holder in reversed(list(self._holders.values())):
-            if holder.uid != uid:
-                continue
+        for holder in holders:
             for number in holder.guesses():
                 if not left:
                     return None
@@ -92,7 +104,7 @@ class Holders:
             holder = Holder(stat, holding.process)
         holder.uid = holding.uid
         if holding.descriptor is not None:
-            holder.seen(holding.descriptor, holding.listed)
+            holder.seen(holding.descriptor, holding.table)
         self._holders[stat.pid, stat.start] = holder
         if len(self._holders) > REMEMBERED:
             del self._holders[next(iter(self._holders))]
@@ -114,6 +126,6 @@ class Holders:
         self._holders.pop((holder.stat.pid, holder.stat.start), None)
 
 
-def _free(listed: Collection[int]) -> list[int]:
+def _free(listed: tuple[int, ...]) -> list[int]:
     taken = set(listed)
     return [number for number in range(len(taken) + FREE) if number not in taken][:FREE]

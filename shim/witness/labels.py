@@ -31,8 +31,8 @@ _MANY_PROGRAMS = ("busybox", "toybox")
 
 _NAME_FOLLOWS = ("-m", "-jar")
 _VALUE_FOLLOWS = ("-W", "-X", "-I", "-cp", "-classpath", "--class-path", "--module-path", "--require")
-_TEXT_FOLLOWS = re.compile(r"-|-\w*[cepr]|--eval|--print")
-"""Options whose value is the program itself (python -c, bash -lc, node -e), and `-`, where it comes from elsewhere."""
+_TEXT_FOLLOWS = re.compile(r"-|-\w*[ceEprs]|--eval|--print")
+"""Options whose value is the program itself (python -c, bash -lc, perl -E), or with which it comes from elsewhere."""
 
 
 def label(path: str) -> str | None:
@@ -57,10 +57,10 @@ def script(exe: str | None, arguments: tuple[str, ...]) -> str | None:
     for argument in rest:
         if argument in _NAME_FOLLOWS:
             return _base(next(rest, None)) or None
-        if _TEXT_FOLLOWS.fullmatch(argument) or "://" in argument:
-            return None
         if argument in _VALUE_FOLLOWS:
             next(rest, None)
+        elif _TEXT_FOLLOWS.fullmatch(argument) or "://" in argument:
+            return None
         elif not argument.startswith("-"):
             return _base(argument) or None
     return None

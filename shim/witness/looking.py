@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from shim.model import Process
 from shim.value import value
 from shim.witness.clues import Clue, Flow
-from shim.witness.proc import Stat
+from shim.witness.proc import Stat, Table
 
 GONE: Final = "gone"
 NOT_PERMITTED: Final = "not_permitted"
@@ -66,13 +66,13 @@ class Trace:
 
 @value
 class Holding:
-    """Who holds a socket, and where it stood among its descriptors."""
+    """Who holds a socket; at which descriptor, and what else was open, where that was seen."""
 
     stat: Stat
     process: Process
     uid: int | None
     descriptor: int | None = None
-    listed: tuple[int, ...] = ()
+    table: Table | None = None
 
 
 @value

@@ -6,13 +6,14 @@ Reads; never signals, traces or changes a process.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 ARGUMENT_BYTES = 4096
 """So much of a command line is kept: a JVM's class path alone may have a hundred thousand."""
 
 _FILE_BYTES = 8192
+_SOCKET = "socket:["
 _PID_SPACE = 1 << 22  # PID_MAX_LIMIT of the kernel
 
 # Fields of proc(5), less the three that come before what follows the name.
@@ -32,6 +33,13 @@ class Stat(NamedTuple):
     session: int
     start: int
     stack: int
+
+
+class Table(NamedTuple):
+    """The descriptors that a process has open, and which of them are sockets: {inode: descriptor}."""
+
+    open: tuple[int, ...]
+    sockets: Mapping[int, int]
 
 
 class Proc:
@@ -75,14 +83,24 @@ class Proc:
         except OSError:
             return None
 
-    def descriptors(self, pid: int) -> list[int]:
-        """Its open file descriptors; none when it is gone. PermissionError when it is somebody else's."""
+    def table(self, pid: int) -> Table:
+        """What it has open; nothing when it is gone. PermissionError when it is somebody else's."""
+        folder = f"{self._root}/{pid}/fd"
         try:
-            return [int(name) for name in os.listdir(f"{self._root}/{pid}/fd")]
+            names = os.listdir(folder)
         except PermissionError:
             raise
         except OSError:
-            return []
+            return Table((), {})
+        sockets = {}
+        for name in names:
+            try:
+                link = os.readlink(f"{folder}/{name}")
+            except OSError:  # closed since it was listed
+                continue
+            if link.startswith(_SOCKET):
+                sockets[int(link[len(_SOCKET) : -1])] = int(name)
+        return Table(tuple(map(int, names)), sockets)
 
     def socket_at(self, pid: int, descriptor: int) -> int | None:
         """The inode of the socket at this descriptor; None when there is none, or not for our eyes."""
@@ -90,23 +108,7 @@ class Proc:
             link = os.readlink(f"{self._root}/{pid}/fd/{descriptor}")
         except OSError:
             return None
-        return int(link[8:-1]) if link.startswith("socket:[") else None
-
-    def find(self, pid: int, descriptors: list[int], inodes: Collection[int]) -> dict[int, int]:
-        """Which of the sockets `inodes` it holds, and at which of these descriptors: {inode: descriptor}."""
-        links = {f"socket:[{inode}]": inode for inode in inodes}
-        folder = f"{self._root}/{pid}/fd/"
-        found = {}
-        for descriptor in descriptors:
-            try:
-                inode = links.get(os.readlink(f"{folder}{descriptor}"))
-            except OSError:  # closed since it was listed
-                continue
-            if inode is not None:
-                found[inode] = descriptor
-                if len(found) == len(links):
-                    break
-        return found
+        return int(link[len(_SOCKET) : -1]) if link.startswith(_SOCKET) else None
 
     def pids(self) -> list[int]:
         """All processes, the newest first: numbers are given out in a circle, and /proc/loadavg ends with the last."""

@@ -51,15 +51,15 @@ class Ambiguous(Exception):
     """Several sockets may have sent the datagram."""
 
 
-_End = tuple[bytes, int]
-_NOWHERE: _End = (b"", 0)
+End = tuple[bytes, int]
+_NOWHERE: End = (b"", 0)
 
 
-class _Row(NamedTuple):
+class Row(NamedTuple):
     """One socket: its own end, the other, its owner."""
 
-    here: _End
-    there: _End
+    here: End
+    there: End
     owner: SocketOwner
 
 
@@ -88,26 +88,25 @@ class SockDiag:
             return self._of_connection(client, server, zone)
         return self._of_datagram(client, server, zone)
 
-    def _of_connection(self, client: _End, server: _End, zone: int) -> SocketOwner | None:
+    def _of_connection(self, client: End, server: End, zone: int) -> SocketOwner | None:
         for row in self._ask(socket.IPPROTO_TCP, client, server, zone):
             # Where there is no such connection, the kernel offers whoever listens on the client's port.
             if (row.here, row.there) == (client, server) and row.owner.inode:
                 return row.owner
         return None
 
-    def _of_datagram(self, client: _End, server: _End, zone: int) -> SocketOwner | None:
+    def _of_datagram(self, client: End, server: End, zone: int) -> SocketOwner | None:
         """udp_diag wants the addresses as the client's socket sees a reply: ours first.
 
         Asked the other way round it answers with our own socket once the client has gone (measured). A socket that is
         connected to us has sent it. Otherwise every socket of that port must be seen: several can share it.
         """
-        if server[0] not in _WILDCARDS:
-            for row in self._ask(socket.IPPROTO_UDP, server, client, zone):
-                if (row.here, row.there) == (client, server) and row.owner.inode:
-                    return row.owner
-        return _sender(self._sharing(client[1]), client, server)
+        for row in self._ask(socket.IPPROTO_UDP, server, client, zone):
+            if (row.here, row.there) == (client, server) and row.owner.inode:
+                return row.owner
+        return sender(self._sharing(client[1]), client, server)
 
-    def _sharing(self, port: int) -> list[_Row]:
+    def _sharing(self, port: int) -> list[Row]:
         """All UDP sockets of this port; those of IPv6 can send to IPv4, too."""
         end = (b"", port)
         return [
@@ -117,8 +116,8 @@ class SockDiag:
         ]
 
     def _ask(
-        self, protocol: int, source: _End, target: _End, zone: int = 0, dump: socket.AddressFamily | None = None
-    ) -> list[_Row]:
+        self, protocol: int, source: End, target: End, zone: int = 0, dump: socket.AddressFamily | None = None
+    ) -> list[Row]:
         """The socket with these ends, or (dump) all of a family with the source's port."""
         family = dump or (socket.AF_INET if len(source[0]) == 4 else socket.AF_INET6)
         self._sequence = (self._sequence + 1) & 0xFFFFFFFF
@@ -132,9 +131,9 @@ class SockDiag:
         self._sock.send(header + body)
         return self._read(whole=dump is not None)
 
-    def _read(self, *, whole: bool) -> list[_Row]:
+    def _read(self, *, whole: bool) -> list[Row]:
         """The rows of the answer. It lies ready when `send` returns: BlockingIOError would be an answer lost."""
-        rows: list[_Row] = []
+        rows: list[Row] = []
         while True:
             reply = self._sock.recv(_REPLY_BYTES, socket.MSG_DONTWAIT)
             at = 0
@@ -144,7 +143,7 @@ class SockDiag:
                     if kind == _SOCK_DIAG_BY_FAMILY:
                         rows.append(_row(reply, at + _HEADER.size))
                     elif kind == _NLMSG_ERROR:
-                        _raise(reply, at + _HEADER.size)
+                        raise_error(reply, at + _HEADER.size)
                     if not whole or kind != _SOCK_DIAG_BY_FAMILY:
                         return rows
                 at += (length + 3) & ~3
@@ -163,7 +162,7 @@ class SockDiag:
             raise OSError(errno.EPROTONOSUPPORT, "sock_diag finds nothing")
 
 
-def _sender(rows: list[_Row], client: _End, server: _End) -> SocketOwner | None:
+def sender(rows: list[Row], client: End, server: End) -> SocketOwner | None:
     """The one socket that can have sent from `client`; None if there is none. Ambiguous."""
     near = [row for row in rows if row.owner.inode and row.here[0] in (client[0], *_WILDCARDS)]
     senders = [row for row in near if _reaches(row, server)]
@@ -175,22 +174,23 @@ def _sender(rows: list[_Row], client: _End, server: _End) -> SocketOwner | None:
     return senders[0].owner if senders else None
 
 
-def _reaches(row: _Row, server: _End) -> bool:
+def _reaches(row: Row, server: End) -> bool:
     """Whether the socket sends to `server`: connected to it, or to nobody."""
     host, port = row.there
     return not port or (port == server[1] and (host == server[0] or server[0] in _WILDCARDS))
 
 
-def _row(reply: bytes, at: int) -> _Row:
+def _row(reply: bytes, at: int) -> Row:
     (family,) = _MESSAGE.unpack_from(reply, at)
     at += _MESSAGE.size
     port, remote_port, host, remote_host = _SOCKET.unpack_from(reply, at)
     uid, inode = _OWNER.unpack_from(reply, at + _SOCKET.size + _INTERFACE.size)
     here, there = (_address(family, host), port), (_address(family, remote_host), remote_port)
-    return _Row(here, there, SocketOwner(inode, uid))
+    return Row(here, there, SocketOwner(inode, uid))
 
 
-def _raise(reply: bytes, at: int) -> None:
+def raise_error(reply: bytes, at: int) -> None:
+    """Raise what an nlmsgerr at this place says, but for "not found"."""
     code = -int(struct.unpack_from("=i", reply, at)[0])
     if code not in (0, errno.ENOENT):
         raise OSError(code, "sock_diag")
@@ -203,7 +203,7 @@ def _address(family: int, raw: bytes) -> bytes:
     return raw[12:] if raw.startswith(_MAPPED) else raw
 
 
-def _end(endpoint: Endpoint) -> tuple[_End, int]:
+def _end(endpoint: Endpoint) -> tuple[End, int]:
     """The address as bytes with its port, and the index of the interface that it names. OSError for what is none."""
     host, _, zone = endpoint.host.partition("%")
     if ":" not in host:

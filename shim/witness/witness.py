@@ -27,7 +27,7 @@ from shim.witness.looking import (
     Trace,
     sighting,
 )
-from shim.witness.proc import Proc, Stat
+from shim.witness.proc import Proc, Stat, Table
 from shim.witness.sock_diag import Ambiguous, SockDiag
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -114,12 +114,13 @@ class Witness:
         yield from others
 
     def _look_into(self, pid: int, wanted: dict[int, list[Trace]]) -> Iterator[Found]:
-        listed = self._proc.descriptors(pid)
-        for inode, descriptor in self._proc.find(pid, listed, wanted).items():
+        table = self._proc.table(pid)
+        for inode in table.sockets.keys() & wanted.keys():
+            descriptor = table.sockets[inode]
             stat = self._maker(pid, descriptor, inode)
             if stat is not None:
-                numbers = tuple(listed) if stat.pid == pid else ()
-                yield from (self._describe(trace, stat, descriptor, numbers) for trace in wanted.pop(inode))
+                whole = table if stat.pid == pid else None
+                yield from (self._describe(trace, stat, descriptor, whole) for trace in wanted.pop(inode))
 
     def _maker(self, pid: int, descriptor: int, inode: int) -> Stat | None:
         """Who made the socket: the topmost of the line that holds it, for children inherit what they did not make.
@@ -136,11 +137,11 @@ class Witness:
             stat = self._proc.stat(stat.parent)
         return stat
 
-    def _describe(self, trace: Trace, stat: Stat, descriptor: int | None = None, listed: tuple[int, ...] = ()) -> Found:
+    def _describe(self, trace: Trace, stat: Stat, descriptor: int | None = None, table: Table | None = None) -> Found:
         process = self._holders.known(stat) or describe(self._proc, stat)
         if process is None:
             return Found(trace, Sighting(None, GONE, trace.uid))
-        holding = Holding(stat, process, trace.uid, descriptor, listed)
+        holding = Holding(stat, process, trace.uid, descriptor, table)
         self.remember(holding)
         return Found(trace, sighting(trace.clue, process, trace.uid), holding)
 
