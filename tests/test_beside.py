@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 from itertools import permutations
 
 import pytest
@@ -94,6 +95,23 @@ def test_repeated_it_is_a_revision() -> None:
     assert {(found.conn, found.query) for found in beside(story)} == {("c1", "q1")}, "a revision keeps its subject"
 
 
+def test_a_query_that_comes_late_is_no_repetition() -> None:
+    story = Story()
+    story.ask(NAME)
+    story.connect(NAME)
+    story.ask(NAME, "HTTPS")
+    assert levels(story) == [("f2", 1, "confirmed")]
+
+
+def test_it_stays_one_finding_as_long_as_it_is_repeated() -> None:
+    story = Story()
+    for _ in range(4):
+        story.ask(NAME)
+        story.connect(NAME)
+        story.wait(400.0)
+    assert [finding for finding, _, _ in levels(story)] == ["f2"] * 4
+
+
 def test_after_ten_minutes_it_is_a_new_finding() -> None:
     story = Story()
     for _ in range(2):
@@ -169,10 +187,11 @@ def test_nor_when_a_safe_program_gave_the_name_before() -> None:
     assert len(story.of_kind("local_resolution")) == 3
 
 
-def test_an_issued_address_that_is_left_unused_was_none() -> None:
+@pytest.mark.parametrize("query", [Story.look_up, Story.ask])
+def test_an_issued_address_that_is_left_unused_was_none(query: Callable[[Story, str], object]) -> None:
     story = Story(dns=DnsMode.ISSUE)
     story.connect(NAME)
-    story.look_up(NAME)
+    query(story, NAME)
     story.connect(NAME)
     assert levels(story) == [("f2", 1, "possible"), ("f2", 2, "confirmed")]
     assert (beside(story)[-1].action, beside(story)[-1].rule) == ("repair", "L07")

@@ -54,6 +54,13 @@ def test_addresses_of_long_ago_do_not_count() -> None:
     assert given(habits, 6, 7, 8, 9, at=701.0) == [False, False, False, True]
 
 
+def test_the_address_that_is_longest_ago_is_forgotten_first() -> None:
+    habits = Habits()
+    given(habits, 1, 2, 3, 4)
+    assert given(habits, 1, 5, at=500.0) == [False, True]
+    assert given(habits, 6, at=602.0) == [True], "2 is forgotten, 1 was given again"
+
+
 @pytest.mark.parametrize("port", [8333, 6881, 51413, 50002, 22, 0])
 def test_peers_are_given_by_address_everywhere(port: int) -> None:
     habits = Habits()

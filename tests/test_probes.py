@@ -53,6 +53,14 @@ def test_a_burst_goes_on_as_long_as_labels_follow_each_other() -> None:
     assert set(last(story).values()) == {PROBE}
 
 
+def test_each_query_is_measured_by_itself() -> None:
+    story = Story()
+    for label in (ONE, ONE, TWO):
+        story.ask(label)
+        story.wait(1.5)
+    assert last(story) == {"q1": WORD, "q2": PROBE, "q3": PROBE}
+
+
 @pytest.mark.parametrize("other", ["nas", "intranet2", "file-server", "www.example.com"])
 def test_names_of_another_shape_are_no_part_of_it(other: str) -> None:
     story = Story()
