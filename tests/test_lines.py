@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from samples import AT, SAMPLES
 
-from shim.events import Event, ProcessIdentified
+from shim.events import Event, LeakFound, ProcessIdentified, UpstreamFailed
 from shim.locale import LANGUAGES, catalogue
 from shim.record.fields import View, fields
 from shim.record.lines import JsonLine, TextLine, wants_color
@@ -155,3 +156,29 @@ def test_colour_only_where_it_is_wanted(
     choice: str, is_terminal: bool, environ: dict[str, str], expected: bool
 ) -> None:
     assert wants_color(choice, is_terminal, environ) is expected
+
+
+def finding_line(reveal: bool, revision: int) -> str:
+    texts = catalogue("en")
+    event = next(event for event in SAMPLES if isinstance(event, LeakFound) and event.name)
+    level, name, keys = fields(replace(event, revision=revision), View(reveal, texts))
+    return rendered(TextLine(texts, color=False), AT, name, level, keys)
+
+
+def test_a_finding_tells_the_name_only_when_revealed() -> None:
+    assert " host.example]" in finding_line(reveal=True, revision=1)
+    assert "host.example" not in finding_line(reveal=False, revision=1)
+
+
+def test_a_later_revision_tells_what_it_adds_and_not_the_sentence_again() -> None:
+    line = finding_line(reveal=True, revision=2)
+    assert "the finding is now" in line
+    assert line.endswith("[host.example]")
+    assert "gave only an IP address" not in line
+    assert "host.example" not in finding_line(reveal=False, revision=2)
+
+
+def test_no_tor_at_all_is_said_with_what_to_do() -> None:
+    texts = catalogue("en")
+    level, name, keys = fields(UpstreamFailed(AT, "auto", "no_tor_found"), View(reveal=False, catalogue=texts))
+    assert "--upstream" in rendered(TextLine(texts, color=False), AT, name, level, keys)

@@ -13,6 +13,7 @@ import orjson
 from structlog.typing import EventDict, WrappedLogger
 
 from shim.locale import Catalogue
+from shim.record.scrub import SCRUBBED
 
 _MILLISECONDS = tuple(f"{number:03d}Z" for number in range(1000))
 
@@ -20,6 +21,7 @@ _RESET = "\x1b[0m"
 _DIM = "\x1b[2m"
 _COLORS = {"debug": _DIM, "info": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[1;31m"}
 _LABELS = {"debug": "debug", "info": "info ", "warning": "warn ", "error": "error"}
+_NO_UPSTREAM = ("no_tor_found", "no_upstream")
 _LISTENERS = {"socks": "SOCKS", "http": "HTTP", "dns": "DNS", "dashboard": "dashboard"}
 
 
@@ -60,11 +62,12 @@ class TextLine:
         self._time = ""
         self._sentences: dict[str, Callable[[dict[str, Any]], str]] = {
             "config_reloaded": self._config_reloaded,
-            "leak_found": _leak_found,
+            "leak_found": self._leak_found,
             "process_identified": self._process_identified,
             "ready": self._ready,
             "request_decided": _request_decided,
             "upstream_changed": self._upstream_changed,
+            "upstream_failed": self._upstream_failed,
         }
 
     def __call__(self, _logger: WrappedLogger, _method: str, line: EventDict) -> str:
@@ -95,6 +98,23 @@ class TextLine:
             return self._plain("process_unknown", keys)
         return self._plain("process_identified", keys | keys["process"])
 
+    def _leak_found(self, keys: dict[str, Any]) -> str:
+        """A sentence and where to look it up; of a later revision only what it adds."""
+        subject = keys.get("conn") or keys.get("query")
+        name = None if keys["name"] == SCRUBBED else keys["name"]
+        if keys["revision"] > 1:
+            evidence = ", ".join(keys["evidence"])
+            raised = self._text("text.leak_raised", **{**keys, "subject": subject, "evidence": evidence})
+            return f"{raised} [{name}]" if name else raised
+        tail = (keys["finding"], subject, keys["kind"], keys["confidence"], keys["destination"], name)
+        return f"{keys['message']} [{' '.join(part for part in tail if part)}]"
+
+    def _upstream_failed(self, keys: dict[str, Any]) -> str:
+        """Where there is none at all, what to do about it."""
+        if keys["error"] in _NO_UPSTREAM:
+            return self._text("text.upstream_missing")
+        return self._plain("upstream_failed", keys)
+
     def _upstream_changed(self, keys: dict[str, Any]) -> str:
         if keys["upstream"] is None:
             return self._text("text.upstream_lost")
@@ -118,17 +138,6 @@ def _request_decided(keys: dict[str, Any]) -> str:
         f"{keys['conn']:<6} {keys['protocol']:<7} {keys['command']:<13} {keys['exposure']:<15} {keys['action']:<7} "
         f"{keys['destination']}{reason}"
     )
-
-
-def _leak_found(keys: dict[str, Any]) -> str:
-    tail = (
-        keys["finding"],
-        keys.get("conn") or keys.get("query"),
-        keys["kind"],
-        keys["confidence"],
-        keys["destination"],
-    )
-    return f"{keys['message']} [{' '.join(part for part in tail if part)}]"
 
 
 def _flat(value: object) -> object:
