@@ -84,7 +84,7 @@ def timer() -> Step:
             """Never comes: each is cancelled."""
 
     item = Item()
-    return lambda: wheel.cancel(item, wheel.add(item, 10.0))
+    return lambda: wheel.add(item, 10.0).discard(item)
 
 
 def made(host: Host) -> Callable[[], tuple[Event, ...]]:

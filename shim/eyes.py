@@ -5,8 +5,8 @@ Joins two parts of one floor that must not know each other; decides nothing.
 
 from __future__ import annotations
 
+from _socket import socket
 from collections.abc import Callable
-from socket import socket
 
 from shim.address import Address
 from shim.model import Peer, Process

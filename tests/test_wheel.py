@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rig.plane import HandClock
 
-from shim.proxy.wheel import TICK_S, TimerWheel
+from shim.proxy.wheel import TICK_S, Slot, TimerWheel
 
 
 class Item:
@@ -73,7 +73,7 @@ def test_stands_still_while_nothing_is_due(clock: HandClock, wheel: TimerWheel) 
 def test_a_cancelled_deadline_does_not_fire(clock: HandClock, wheel: TimerWheel) -> None:
     kept, dropped = Item(), Item()
     wheel.add(kept, 1)
-    wheel.cancel(dropped, wheel.add(dropped, 1))
+    wheel.add(dropped, 1).discard(dropped)
     clock.advance(5)
     assert (kept.fired, dropped.fired) == (1, 0)
     assert len(wheel) == 0
@@ -82,11 +82,22 @@ def test_a_cancelled_deadline_does_not_fire(clock: HandClock, wheel: TimerWheel)
 
 def test_cancelling_what_has_fired_is_ignored(clock: HandClock, wheel: TimerWheel) -> None:
     item = Item()
-    tick = wheel.add(item, 0)
+    slot = wheel.add(item, 0)
     clock.turn()
-    wheel.cancel(item, tick)
-    wheel.cancel(item, 12345)
+    slot.discard(item)
     assert item.fired == 1
+
+
+def test_what_is_added_in_the_next_tick_is_due_a_tick_later(clock: HandClock, wheel: TimerWheel) -> None:
+    first, second = Item(), Item()
+    wheel.add(first, 1)
+    clock.turn()
+    wheel.add(second, 1)
+    while not first.fired:
+        clock.turn()
+    assert second.fired == 0
+    clock.turn()
+    assert second.fired == 1
 
 
 def test_an_item_may_add_itself_again_while_it_fires(clock: HandClock, wheel: TimerWheel) -> None:
@@ -97,16 +108,14 @@ def test_an_item_may_add_itself_again_while_it_fires(clock: HandClock, wheel: Ti
 
 
 def test_one_that_fires_may_cancel_another_of_the_same_tick(clock: HandClock, wheel: TimerWheel) -> None:
-    items: list[Item] = []
-    tick = 0
+    slots: list[Slot] = []
 
     def cancel_all() -> None:
-        for item in items:
-            wheel.cancel(item, tick)
+        for item, slot in zip(items, slots, strict=True):
+            slot.discard(item)
 
-    items += [Item(cancel_all), Item(cancel_all)]
-    for item in items:
-        tick = wheel.add(item, 1)
+    items = [Item(cancel_all), Item(cancel_all)]
+    slots += [wheel.add(item, 1) for item in items]
     clock.advance(5)
     assert sum(item.fired for item in items) == 1
 

@@ -12,6 +12,7 @@ import socket
 import stat
 import struct
 import time
+from _socket import socket as Socket
 from collections.abc import Callable
 
 from shim.address import Address
@@ -30,6 +31,7 @@ ACCEPTS = 64
 REST_S = 0.25
 """How long a listener rests when descriptors have run out; without it the poll set would spin."""
 
+_STREAM = int(socket.SOCK_STREAM)
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
@@ -64,7 +66,7 @@ class Listener:
                     self._rest(errno.errorcode[error.errno or 0])
                     return
                 continue  # the client has gone again before it was taken: ECONNABORTED and its like
-            self._admit(socket.socket(self._family, socket.SOCK_STREAM, 0, fd), name)
+            self._admit(Socket(self._family, _STREAM, 0, fd), name)
 
     def expire(self) -> None:
         """Rested."""
@@ -84,7 +86,7 @@ class Listener:
         self._plane.poller.forget(self._sock.fileno())
         close_listener(self._sock)
 
-    def _admit(self, sock: socket.socket, name: object) -> None:
+    def _admit(self, sock: Socket, name: object) -> None:
         plane = self._plane
         peer = _peer(sock, name)
         ticket = Ticket(plane, peer)
@@ -104,7 +106,7 @@ class Listener:
         self._plane.publish(ListenerPaused(time.time(), self.address, error))
 
 
-def _peer(sock: socket.socket, name: object) -> Peer:
+def _peer(sock: Socket, name: object) -> Peer:
     if isinstance(name, tuple):
         return Peer(name[0], name[1])
     credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)

@@ -5,8 +5,8 @@ Remembers nothing and never asks anybody else.
 
 from __future__ import annotations
 
-import socket
 import time
+from _socket import socket as Socket
 from collections.abc import Callable
 
 from shim.events import UpstreamFailed
@@ -31,7 +31,7 @@ class Lookup:
         self._query = query
         self._done = done
 
-    def upstream_answered(self, answer: Answer, early: bytes, sock: socket.socket) -> None:
+    def upstream_answered(self, answer: Answer, early: bytes, sock: Socket) -> None:
         """The upstream has replied, whatever its REP."""
         self._plane.poller.forget(sock.fileno())
         sock.close()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import socket
 import time
+from _socket import socket as Socket
 from collections.abc import Callable
 from typing import Protocol
 
@@ -31,7 +31,7 @@ class Bench(Protocol):
     def http_hint(self) -> bool: ...
 
 
-Identify = Callable[[str, socket.socket, Callable[[], None] | None], None]
+Identify = Callable[[str, Socket, Callable[[], None] | None], None]
 """Look up who is behind a connection, and call back once that is known or has taken too long for a refusal to wait."""
 
 

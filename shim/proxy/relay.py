@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from _socket import socket as Socket
 from collections.abc import Callable
 from typing import NamedTuple
 
-from shim.proxy.pipes import Pipe
+from shim.proxy.pipes import Pipe, PipePool
 from shim.proxy.plane import BUFFER_BYTES, Plane, Ticket
 from shim.proxy.poller import BROKEN, ERR, IN, OUT, Handler
-from shim.proxy.wheel import TICK_S
+from shim.proxy.wheel import TICK_S, Slot
 
 SPLICE_AFTER = 256 * 1024
 """Bytes a direction copies before it splices: small flows never pay for a pipe and for non-blocking mode."""
@@ -26,7 +27,8 @@ ROUNDS = 4
 _DONTWAIT = socket.MSG_DONTWAIT
 _SPLICE_FLAGS = getattr(os, "SPLICE_F_MOVE", 0) | getattr(os, "SPLICE_F_NONBLOCK", 0)
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-_UNWATCHED = -1
+_UNWATCHED = 1 << 30
+"""In place of a mask: not in the poll set at all. Has none of its bits."""
 
 
 class Side(NamedTuple):
@@ -41,11 +43,14 @@ UPSTREAM = Side("upstream_closed", "upstream_reset")
 
 
 class Direction:
-    """One way of a tunnel. At most one of `pending` and `pipe` holds bytes that the sink has not taken yet."""
+    """One way of a tunnel. At most one of `pending` and `pipe` holds bytes that the sink has not taken yet.
+
+    While one does, the way is stalled: its source is not read.
+    """
 
     __slots__ = ("bulk", "count", "done", "ended", "overhear", "pending", "pipe", "side", "sink", "source")
 
-    def __init__(self, source: socket.socket, sink: socket.socket, side: Side, count: int, pending: bytes) -> None:
+    def __init__(self, source: Socket, sink: Socket, side: Side, count: int, pending: bytes) -> None:
         self.source = source
         self.sink = sink
         self.side = side
@@ -63,16 +68,11 @@ class Direction:
         self.done = False
         """The sink has been told so."""
 
-    @property
-    def stalled(self) -> bool:
-        """Bytes wait for the sink: the source is not read until they are gone."""
-        return bool(self.pending) or self.pipe is not None
-
 
 class Tunnel:
     """Two directions over two sockets, from the reply on until both have ended."""
 
-    __slots__ = ("_client_mask", "_down", "_plane", "_seen", "_tick", "_ticket", "_up", "_upstream_mask")
+    __slots__ = ("_client_mask", "_down", "_plane", "_seen", "_slot", "_ticket", "_up", "_upstream_mask")
 
     def __init__(self, plane: Plane, ticket: Ticket, up: Direction, down: Direction) -> None:
         self._plane = plane
@@ -81,7 +81,7 @@ class Tunnel:
         self._down = down
         self._client_mask = self._upstream_mask = IN
         self._seen = plane.wheel.now
-        self._tick = 0
+        self._slot: Slot | None = None
 
     def start(self, client_mask: int) -> None:
         """Take over both sockets: the client's is registered for `client_mask`, the upstream's for IN."""
@@ -90,7 +90,7 @@ class Tunnel:
         plane.poller.rebind(self._up.source.fileno(), self.on_client)
         plane.poller.rebind(self._down.source.fileno(), self.on_upstream)
         if idle := plane.quota.limits.idle_timeout_s:
-            self._tick = plane.wheel.add(self, idle)
+            self._slot = plane.wheel.add(self, idle)
         self._drain(self._down)
         up = self._up
         if up.pending:
@@ -98,32 +98,39 @@ class Tunnel:
                 up.overhear = None
             self._drain(up)
 
-    # A socket is the source of one direction and the sink of the other: one event may concern both.
+    # A socket is the source of one direction and the sink of the other: one event may concern both. This is where most
+    # of a tunnel's time goes, so what could be a small method of its own is spelt out here and below.
 
     def on_client(self, events: int) -> None:
         """The client's socket is ready."""
         if events & OUT:
             self._drain(self._down)
         if events & ~OUT:
-            self._read(self._up, events)
+            if self._client_mask & IN:
+                self._read(self._up)
+            elif events & BROKEN:
+                self._broken(self._up, events)
 
     def on_upstream(self, events: int) -> None:
         """The upstream's socket is ready."""
         if events & OUT:
             self._drain(self._up)
         if events & ~OUT:
-            self._read(self._down, events)
+            if self._upstream_mask & IN:
+                self._read(self._down)
+            elif events & BROKEN:
+                self._broken(self._down, events)
 
     def expire(self) -> None:
         """The idle deadline: close if nothing has moved since, else look again later."""
         idle = self._plane.quota.limits.idle_timeout_s
         quiet = (self._plane.wheel.now - self._seen) * TICK_S
         if not idle:  # switched off meanwhile
-            self._tick = 0
+            self._slot = None
         elif quiet >= idle:
             self.abort("timeout")
         else:
-            self._tick = self._plane.wheel.add(self, idle - quiet)
+            self._slot = self._plane.wheel.add(self, idle - quiet)
 
     def abort(self, reason: str) -> None:
         """End both ways at once. The survivor sees a reset, so that what it has is not taken for the whole."""
@@ -132,16 +139,6 @@ class Tunnel:
                 if not way.done:
                     way.sink.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             self._close(reason)
-
-    def _read(self, way: Direction, events: int) -> None:
-        self._seen = self._plane.wheel.now
-        if way.ended or way.stalled:
-            if events & BROKEN:
-                self._broken(way, events)
-        elif way.bulk:
-            self._splice(way)
-        else:
-            self._copy(way)
 
     def _broken(self, way: Direction, events: int) -> None:
         """The source is gone while it was not being read. The poll set reports that for ever: it cannot be masked."""
@@ -159,8 +156,12 @@ class Tunnel:
             else:
                 self._upstream_mask = _UNWATCHED
 
-    def _copy(self, way: Direction) -> None:
+    def _read(self, way: Direction) -> None:
         plane = self._plane
+        self._seen = plane.wheel.now
+        if way.bulk and plane.pipes is not None and (pipe := plane.pipes.borrow()) is not None:
+            return self._splice(way, plane.pipes, pipe)
+        # A small flow; or no descriptors are left for a pipe.
         try:
             n = way.source.recv_into(plane.buffer, BUFFER_BYTES, _DONTWAIT)
         except BlockingIOError:
@@ -187,11 +188,7 @@ class Tunnel:
             way.source.setblocking(False)
             way.sink.setblocking(False)
 
-    def _splice(self, way: Direction) -> None:
-        pipes = self._plane.pipes
-        pipe = pipes.borrow() if pipes is not None else None
-        if pipes is None or pipe is None:  # no descriptors left: copy until there are
-            return self._copy(way)
+    def _splice(self, way: Direction, pipes: PipePool, pipe: Pipe) -> None:
         failed = self._through(way, pipe)
         if pipe.held:
             way.pipe = pipe
@@ -258,13 +255,14 @@ class Tunnel:
     def _end(self, way: Direction) -> None:
         """The source has ended and the sink has everything: tell it, or close if the other way is through as well."""
         way.ended = way.done = True
-        if self._opposite(way).done:
-            self._close(self._opposite(way).side.closed)
+        opposite = self._opposite(way)
+        if opposite.done:
+            self._close(opposite.side.closed)
             return
         try:
             way.sink.shutdown(socket.SHUT_WR)
         except OSError:
-            return self.abort(self._opposite(way).side.reset)
+            return self.abort(opposite.side.reset)
         self._watch()
 
     def _opposite(self, way: Direction) -> Direction:
@@ -275,14 +273,16 @@ class Tunnel:
         if self._ticket is None:
             return
         up, down = self._up, self._down
-        mask = (0 if up.ended or up.stalled else IN) | (OUT if down.stalled else 0)
+        up_stalled = up.pending or up.pipe is not None
+        down_stalled = down.pending or down.pipe is not None
+        mask = (0 if up.ended or up_stalled else IN) | (OUT if down_stalled else 0)
         if mask != self._client_mask:
             self._client_mask = self._set(up.source, self._client_mask, mask, self.on_client)
-        mask = (0 if down.ended or down.stalled else IN) | (OUT if up.stalled else 0)
+        mask = (0 if down.ended or down_stalled else IN) | (OUT if up_stalled else 0)
         if mask != self._upstream_mask:
             self._upstream_mask = self._set(down.source, self._upstream_mask, mask, self.on_upstream)
 
-    def _set(self, sock: socket.socket, before: int, mask: int, handler: Handler) -> int:
+    def _set(self, sock: Socket, before: int, mask: int, handler: Handler) -> int:
         poller = self._plane.poller
         if before != _UNWATCHED:
             poller.modify(sock.fileno(), mask)
@@ -296,8 +296,8 @@ class Tunnel:
         ticket, self._ticket = self._ticket, None
         assert ticket is not None
         plane = self._plane
-        if self._tick:
-            plane.wheel.cancel(self, self._tick)
+        if self._slot is not None:
+            self._slot.discard(self)
         for way in (self._up, self._down):
             if way.pipe is not None and plane.pipes is not None:
                 plane.pipes.give_back(way.pipe)

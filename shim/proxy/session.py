@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
+from _socket import socket as Socket
 from collections.abc import Callable
 from functools import partial
 
@@ -22,6 +23,7 @@ from shim.proxy.plane import Plane, Ticket
 from shim.proxy.poller import BROKEN, IN
 from shim.proxy.relay import CLIENT, UPSTREAM, Direction, Tunnel
 from shim.proxy.upstream import UpstreamLeg
+from shim.proxy.wheel import Slot
 
 _DONTWAIT = socket.MSG_DONTWAIT
 _PEEK = socket.MSG_PEEK | _DONTWAIT
@@ -47,12 +49,12 @@ class Session:
         "_plane",
         "_received",
         "_request",
+        "_slot",
         "_sock",
-        "_tick",
         "_ticket",
     )
 
-    def __init__(self, plane: Plane, ticket: Ticket, sock: socket.socket, codec: ServerCodec, listener: str) -> None:
+    def __init__(self, plane: Plane, ticket: Ticket, sock: Socket, codec: ServerCodec, listener: str) -> None:
         self._plane = plane
         self._ticket = ticket
         self._sock = sock
@@ -63,11 +65,11 @@ class Session:
         self._leg: UpstreamLeg | None = None
         self._exposure: Exposure | None = None
         self._mask = IN
-        self._tick = 0
+        self._slot: Slot | None = None
 
     def start(self) -> None:
         """Wait for the client's first bytes."""
-        self._tick = self._plane.wheel.add(self, self._plane.quota.limits.handshake_timeout_s)
+        self._slot = self._plane.wheel.add(self, self._plane.quota.limits.handshake_timeout_s)
         self._plane.poller.register(self._sock.fileno(), IN, self.on_client)
 
     def on_client(self, events: int) -> None:
@@ -94,7 +96,7 @@ class Session:
 
     def expire(self) -> None:
         """The handshake has taken too long."""
-        self._tick = 0
+        self._slot = None
         self._fail_handshake("timeout", b"", None)
         self._close("timeout")
 
@@ -180,7 +182,7 @@ class Session:
         self._leg.start()
         return None
 
-    def upstream_answered(self, answer: Answer, early: bytes, sock: socket.socket) -> None:
+    def upstream_answered(self, answer: Answer, early: bytes, sock: Socket) -> None:
         """The upstream's reply: pass it on as it came, and the stream behind it if there is one."""
         request, plane, ticket = self._request, self._plane, self._ticket
         assert request is not None
@@ -204,7 +206,7 @@ class Session:
         )
         self._refuse(Reply.GENERAL_FAILURE, "upstream_failed")
 
-    def _relay(self, reply: bytes, upstream: socket.socket) -> None:
+    def _relay(self, reply: bytes, upstream: Socket) -> None:
         up = Direction(self._sock, upstream, CLIENT, 0, self._codec.trailing_data())
         down = Direction(upstream, self._sock, UPSTREAM, self._received, reply)
         if self._exposure in _WORTH_HEARING:
@@ -218,14 +220,16 @@ class Session:
     def _send(self, data: bytes) -> None:
         """Send part of the handshake: far less than an empty socket buffer holds, so it fits or the client is gone."""
         if data:
-            with contextlib.suppress(OSError):  # gone: the poll set says so next, and nothing more is owed
+            try:  # noqa: SIM105 - contextlib.suppress is three calls for every reply
                 self._received += self._sock.send(data, _DONTWAIT)
+            except OSError:  # gone: the poll set says so next, and nothing more is owed
+                pass
 
     def _settle(self) -> None:
         """The handshake is over, one way or the other."""
-        if self._tick:
-            self._plane.wheel.cancel(self, self._tick)
-            self._tick = 0
+        if self._slot is not None:
+            self._slot.discard(self)
+            self._slot = None
         self._plane.quota.established()
 
     def _close(self, reason: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from _socket import socket as Socket
 from typing import Protocol
 
 from shim.address import Address
@@ -17,9 +18,11 @@ from shim.model import Answer
 from shim.protocol.socks_client import SocksClient
 from shim.proxy.plane import Plane
 from shim.proxy.poller import BROKEN, IN, OUT
-from shim.proxy.wheel import TICK_S
+from shim.proxy.wheel import TICK_S, Slot
 
 _DONTWAIT = socket.MSG_DONTWAIT
+_STREAM = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
+_TCP, _NODELAY = socket.IPPROTO_TCP, socket.TCP_NODELAY
 _REPLY_BYTES = 4096
 """One read of a reply; what the destination sent behind it comes along and is kept."""
 
@@ -31,7 +34,7 @@ _NOT_CONNECTED_YET = (errno.EAGAIN, errno.ENOTCONN)
 class Waiting(Protocol):
     """Who asked for the leg."""
 
-    def upstream_answered(self, answer: Answer, early: bytes, sock: socket.socket) -> None: ...
+    def upstream_answered(self, answer: Answer, early: bytes, sock: Socket) -> None: ...
 
     def upstream_failed(self, error: str) -> None: ...
 
@@ -39,7 +42,7 @@ class Waiting(Protocol):
 class UpstreamLeg:
     """From connect to answer; then the socket belongs to whoever asked."""
 
-    __slots__ = ("_address", "_codec", "_outbox", "_owner", "_plane", "_retries", "_tick", "sock")
+    __slots__ = ("_address", "_codec", "_outbox", "_owner", "_plane", "_retries", "_slot", "sock")
 
     def __init__(self, plane: Plane, address: Address, codec: SocksClient, owner: Waiting) -> None:
         self._plane = plane
@@ -48,8 +51,8 @@ class UpstreamLeg:
         self._outbox = codec.data_to_send()
         self._owner: Waiting | None = owner
         self._retries = plane.quota.limits.connect_timeout_s / TICK_S
-        self._tick = 0
-        self.sock: socket.socket | None = None
+        self._slot: Slot | None = None
+        self.sock: Socket | None = None
 
     def start(self) -> None:
         """Connect and send. Fails by `owner.upstream_failed(code)`, now or later, exactly once."""
@@ -68,7 +71,7 @@ class UpstreamLeg:
             sent = self._send()
         except OSError as error:
             return self._fail(_code(error))
-        self._tick = self._plane.wheel.add(self, limits.reply_timeout_s if sent else limits.connect_timeout_s)
+        self._slot = self._plane.wheel.add(self, limits.reply_timeout_s if sent else limits.connect_timeout_s)
         self._plane.poller.register(sock.fileno(), IN if sent else IN | OUT, self.on_upstream)
         return None
 
@@ -81,7 +84,7 @@ class UpstreamLeg:
 
     def expire(self) -> None:
         """The deadline of the present stage has passed."""
-        self._tick = 0
+        self._slot = None
         if self.sock is None:
             self.start()
         else:
@@ -108,7 +111,7 @@ class UpstreamLeg:
         self._retries -= 1
         if self._retries <= 0:
             return self._fail("connect_timeout")
-        self._tick = self._plane.wheel.add(self, 0)
+        self._slot = self._plane.wheel.add(self, 0)
         return None
 
     def _connected(self) -> None:
@@ -120,7 +123,7 @@ class UpstreamLeg:
         if sent:
             self._plane.poller.modify(self.sock.fileno(), IN)
             self._stop_clock()
-            self._tick = self._plane.wheel.add(self, self._plane.quota.limits.reply_timeout_s)
+            self._slot = self._plane.wheel.add(self, self._plane.quota.limits.reply_timeout_s)
         return None
 
     def _send(self) -> bool:
@@ -171,17 +174,16 @@ class UpstreamLeg:
             owner.upstream_failed(error)
 
     def _stop_clock(self) -> None:
-        if self._tick:
-            self._plane.wheel.cancel(self, self._tick)
-            self._tick = 0
+        if self._slot is not None:
+            self._slot.discard(self)
+            self._slot = None
 
 
-def _new_socket(address: Address) -> socket.socket:
+def _new_socket(address: Address) -> Socket:
     if address.is_unix:
-        return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return Socket(socket.AF_UNIX, _STREAM)
+    sock = Socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET, _STREAM)
+    sock.setsockopt(_TCP, _NODELAY, 1)
     return sock
 
 

@@ -19,39 +19,40 @@ class Expiring(Protocol):
     def expire(self) -> None: ...
 
 
+Slot = set[Expiring]
+"""All that expire at one tick."""
+
+
 class TimerWheel:
     """Items by the tick at which they expire. `schedule` is the event loop's `call_later`."""
 
-    __slots__ = ("_schedule", "_slots", "_turning", "now")
+    __slots__ = ("_by_delay", "_schedule", "_slots", "_turning", "now")
 
     def __init__(self, schedule: Callable[[float, Callable[[], None]], object]) -> None:
         self.now = 0
         """The current tick: a clock that costs nothing to read. It stands still while nothing is due."""
-        self._slots: dict[int, set[Expiring]] = {}
+        self._slots: dict[int, Slot] = {}
+        self._by_delay: dict[float, Slot] = {}  # of this tick only: deadlines come in few lengths, and often
         self._schedule = schedule
         self._turning = False
 
-    def add(self, item: Expiring, seconds: float) -> int:
-        """Have `item.expire()` called in `seconds`; the result is needed to cancel it."""
-        tick = self.now + 1 + math.ceil(seconds / TICK_S)
-        slot = self._slots.get(tick)
+    def add(self, item: Expiring, seconds: float) -> Slot:
+        """Have `item.expire()` called in `seconds`. Discard it from the result to forget that: legal at any time."""
+        slot = self._by_delay.get(seconds)
         if slot is None:
-            self._slots[tick] = {item}
-            if not self._turning:
-                self._turning = True
-                self._schedule(TICK_S, self._turn)
-        else:
-            slot.add(item)
-        return tick
+            slot = self._by_delay[seconds] = self._slot(self.now + 1 + math.ceil(seconds / TICK_S))
+        slot.add(item)
+        return slot
 
-    def cancel(self, item: Expiring, tick: int) -> None:
-        """Forget a deadline; one that has passed already is ignored."""
-        slot = self._slots.get(tick)
-        if slot is not None:
-            slot.discard(item)
+    def _slot(self, tick: int) -> Slot:
+        if not self._turning:
+            self._turning = True
+            self._schedule(TICK_S, self._turn)
+        return self._slots.setdefault(tick, set())
 
     def _turn(self) -> None:
         self.now += 1
+        self._by_delay.clear()
         fault = None
         due = self._slots.get(self.now)
         while due:  # taken one by one from the slot itself: one that fires may cancel another
