@@ -39,7 +39,9 @@ def machine_of(peer: Peer) -> str:
     Which of its programs, is not known.
     """
     host = peer.host
-    return _THIS_MACHINE if peer.uid is not None or host.startswith(("127.", "::ffff:127.")) or host == "::1" else host
+    if host == "127.0.0.1" or peer.uid is not None:  # nearly every client
+        return _THIS_MACHINE
+    return _THIS_MACHINE if host.startswith(("127.", "::ffff:127.")) or host == "::1" else host
 
 
 class Beside:
