@@ -70,6 +70,7 @@ class Service:
         self._signals = 0
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
+        worker = f"w{workers.index}" if workers.index else ""  # so that ids are unique in the whole run
         self._bus = Bus(loop.call_later)
         self._log = LogSink(
             LineWriter(_STDERR, atomic=several),
@@ -80,7 +81,7 @@ class Service:
             color=config.log.color,
             schedule=loop.call_later,
         )
-        self._bus.subscribe(Attributed(Correlator().feed).feed)
+        self._bus.subscribe(Attributed(Correlator(f"{worker}f").feed).feed)
         self._bus.subscribe(self._log)
         self._pool = _new_pool(config)
         self._judge = Judge(config.policy, AnswerMemory(), salt=os.urandom(16), dns=config.dns.policy, pool=self._pool)
@@ -93,7 +94,7 @@ class Service:
             self._judge,
             self._bus.publish,
             pipes=PipePool() if can_splice() else None,
-            prefix="c" if not workers.index else f"w{workers.index}c",
+            prefix=f"{worker}c",
         )
         self._plane.pipelining = config.upstream.pipelining
         self._attributor = Attributor(self._bus.publish, loop.call_soon_threadsafe, loop.call_later)

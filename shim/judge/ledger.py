@@ -17,18 +17,19 @@ _RANK = {confidence: rank for rank, confidence in enumerate(Confidence)}
 
 
 class Ledger:
-    """Numbers findings f1, f2, … in the order of the events that show them."""
+    """Numbers findings f1, f2, … in the order of the events that show them; `prefix` keeps processes apart."""
 
-    __slots__ = ("_kept", "_last")
+    __slots__ = ("_kept", "_last", "_prefix")
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str = "f") -> None:
+        self._prefix = prefix
         self._last = 0
         self._kept: Recent[str, LeakFound] = Recent(_ENTRIES, MIN_AGE_S)
 
     def take(self) -> str:
         """The number of a new finding."""
         self._last += 1
-        return f"f{self._last}"
+        return f"{self._prefix}{self._last}"
 
     def keep(self, found: LeakFound) -> str:
         """Remember a finding's last revision, so that it can be raised; its number."""
