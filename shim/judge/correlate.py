@@ -48,8 +48,9 @@ class Correlator:
 
     __slots__ = ("_beside", "_folds", "_habits", "_issued", "_ledger", "_overheard", "_pointed", "_probes", "_reached")
 
-    def __init__(self) -> None:
-        self._ledger = Ledger()
+    def __init__(self, prefix: str = "f") -> None:
+        """`prefix` begins the number of every finding."""
+        self._ledger = Ledger(prefix)
         self._beside = Beside(self._ledger)
         self._probes = Probes(self._ledger)
         self._overheard = Overheard(self._ledger)
