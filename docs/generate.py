@@ -151,7 +151,8 @@ def _allowed(name: str) -> str:
     if about["type"] == "boolean":
         return "`true` `false`"
     if about["type"] == "array":
-        return f"list of {about['items'].get('format', 'texts')}"
+        items = about["items"]
+        return f"list of {items.get('format', 'ports' if items['type'] == 'integer' else 'texts')}"
     if about["type"] == "string":
         return str(about.get("format", "text"))
     unit = " seconds" if key.endswith("_s") else ""

@@ -223,11 +223,17 @@ class Decision:
 
 @value
 class Verdict:
-    """One request judged: what was exposed, and what is done about it."""
+    """One request judged: what was exposed, and what is done about it.
+
+    `plaintext` tells that it goes, or would have gone, to a port of unencrypted protocols; `finding`, that the
+    correlator will make a finding of it, so that it is worth knowing which program it came from.
+    """
 
     exposure: Exposure
     decision: Decision
     names: tuple[str, ...] = ()
+    plaintext: bool = False
+    finding: bool = field(default=True, compare=False)
 
 
 def endpoint(host: Host, port: int) -> str:

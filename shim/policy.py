@@ -6,7 +6,7 @@ It judges nothing and reads no file.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Literal
@@ -56,25 +56,45 @@ def parse_allowance(text: str) -> Allowance:
     raise ValueError(ALLOWED_FORMS)
 
 
-def parse_allowances(entries: Iterable[str]) -> tuple[Allowance, ...]:
-    """Read all of `policy.allow_local`; ValueError says what is allowed."""
-    return tuple(parse_allowance(entry) for entry in entries)
+class PolicyError(ValueError):
+    """Values that no policy can hold: the setting, the id of a message that says why, and the value, of each."""
+
+    def __init__(self, mistakes: Iterable[tuple[str, str, object]]) -> None:
+        self.mistakes = tuple(mistakes)
+        super().__init__(", ".join(dict.fromkeys(key for key, _, _ in self.mistakes)))
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What to do about what the judge finds. ValueError if `allow_local` holds an entry that cannot be read."""
+    """What to do about what the judge finds. PolicyError if it holds an entry that cannot be meant."""
 
     mode: Mode = Mode.WARN
     address_as_text: Literal["warn", "block"] = "warn"
     allow_local: tuple[str, ...] = ()
     isolate: Literal["none", "client", "destination"] = "none"
     http_hint: bool = False
+    warn_plaintext_ports: tuple[int, ...] = (23, 109, 110, 143)
+    reject_plaintext_ports: tuple[int, ...] = ()
     allowances: tuple[Allowance, ...] = field(init=False, repr=False, compare=False, default=())
+    plaintext_ports: frozenset[int] = field(init=False, repr=False, compare=False, default=frozenset())
 
     def __post_init__(self) -> None:
-        """Read `allow_local` once, so that no request pays for it."""
-        object.__setattr__(self, "allowances", parse_allowances(self.allow_local))
+        """Read the lists once, so that no request pays for it."""
+        if mistakes := tuple(self._mistakes()):
+            raise PolicyError(mistakes)
+        object.__setattr__(self, "allowances", tuple(map(parse_allowance, self.allow_local)))
+        object.__setattr__(self, "plaintext_ports", frozenset(self.warn_plaintext_ports + self.reject_plaintext_ports))
+
+    def _mistakes(self) -> Iterator[tuple[str, str, object]]:
+        for entry in self.allow_local:
+            try:
+                parse_allowance(entry)
+            except ValueError:
+                yield "allow_local", "config.allow_local", entry
+        for key in ("warn_plaintext_ports", "reject_plaintext_ports"):
+            for port in getattr(self, key):
+                if not 0 < port <= _MAX_PORT:
+                    yield key, "config.port", port
 
     def allows(self, host: IPv4Address | IPv6Address | str, port: int) -> bool:
         """True if CONNECT may reach this local destination; `host` as `Allowance.covers` wants it."""

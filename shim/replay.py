@@ -139,8 +139,9 @@ def _request_decided(at: float, keys: Keys) -> RequestDecided:
     host, port = _host_and_port(_text(keys, "destination"), keys["host_form"])
     request = Request(Protocol(keys["protocol"]), Command(keys["command"]), host, port)
     reason, name = _text_or_none(keys, "reason"), _text_or_none(keys, "name")
+    plaintext = keys.get("plaintext") is True
     names = tuple(_string(item) for item in keys.get("names", ()))
-    verdict = Verdict(Exposure(keys["exposure"]), Decision(Action(keys["action"]), reason, None, name), names)
+    verdict = Verdict(Exposure(keys["exposure"]), Decision(Action(keys["action"]), reason, None, name), names, plaintext)
     if verdict.exposure in _BY_ADDRESS and isinstance(host, str) and address_from_text(host) is None:
         raise ValueError("no address")
     return RequestDecided(at, _text(keys, "conn"), _peer(_text(keys, "client")), "", request, verdict)

@@ -127,7 +127,14 @@ MISTAKES = [
     ("[policy]\nisolate = 3", ":2: policy.isolate: must be one of 'none', 'client', 'destination', got 3"),
     ("[policy]\nlevel = 'info'", ":2: policy.level: unknown key — did you mean 'log.level'?"),
     ("[policy]\nallowances = []", ":2: policy.allowances: unknown key — allowed here: mode, "
-     "address_as_text, allow_local, isolate, http_hint"),
+     "address_as_text, allow_local, isolate, http_hint, warn_plaintext_ports, reject_plaintext_ports"),
+    ("[policy]\nwarn_plaintext_ports = [23, 0]",
+     ":2: policy.warn_plaintext_ports: must be a port of 1 to 65535, got 0"),
+    ("[policy]\nreject_plaintext_ports = [70000]",
+     ":2: policy.reject_plaintext_ports: must be a port of 1 to 65535, got 70000"),
+    ("[policy]\nwarn_plaintext_ports = ['imap']",
+     ":2: policy.warn_plaintext_ports: must be a whole number, got 'imap'"),
+    ("[policy]\nwarn_plaintext_ports = 23", ":2: policy.warn_plaintext_ports: must be a list in brackets, got 23"),
     ("[policy]\nallow_local = ['::1', 'example.com']", ":2: policy.allow_local: each entry must be an address, a "
      "network or a local name, an address or name also with a port (127.0.0.1, 10.0.0.0/8, localhost:8080), "
      "got 'example.com'"),
@@ -184,6 +191,18 @@ def test_all_problems_come_at_once_in_the_order_of_the_file(file: Path) -> None:
         "shim.toml:6",
         "shim.toml:7",
         "shim.toml:9",
+    ]
+
+
+def test_every_entry_that_no_policy_can_hold_is_named(file: Path) -> None:
+    text = "[policy]\nwarn_plaintext_ports = [0, 23, -1]\nallow_local = ['x', '::1', 'y']\nmode = 1\n"
+    got = [line.partition(", got ")[::2] for line in problems(written(file, text))]
+    assert [(place.partition(": ")[0], value) for place, value in got] == [
+        ("shim.toml:2", "-1"),
+        ("shim.toml:2", "0"),
+        ("shim.toml:3", "'x'"),
+        ("shim.toml:3", "'y'"),
+        ("shim.toml:4", "1"),
     ]
 
 

@@ -19,6 +19,7 @@ JUDGED = {
     LeakKind.LOCAL_DESTINATION: "advice.local_destination",
     LeakKind.BIND_ATTEMPT: "advice.bind_attempt",
     LeakKind.UDP_ATTEMPT: "advice.udp_attempt",
+    LeakKind.PLAINTEXT_PORT: "advice.plaintext_port",
     LeakKind.NOT_SOCKS: "advice.not_socks.http",
 }
 
@@ -42,7 +43,9 @@ def test_every_kind_names_program_protocol_port_and_remedy(lang: str, action: Ac
     assert "93.184" not in said
 
 
-@pytest.mark.parametrize("kind", [LeakKind.ADDRESS_ONLY, LeakKind.ADDRESS_AS_TEXT, LeakKind.LOCAL_DESTINATION])
+@pytest.mark.parametrize(
+    "kind", [LeakKind.ADDRESS_ONLY, LeakKind.ADDRESS_AS_TEXT, LeakKind.LOCAL_DESTINATION, LeakKind.PLAINTEXT_PORT]
+)
 def test_it_says_refused_only_where_it_was(kind: LeakKind) -> None:
     forwarded = leak(kind, JUDGED[kind], action=Action.FORWARD)
     blocked = leak(kind, JUDGED[kind], action=Action.BLOCK)

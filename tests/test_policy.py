@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 from shim.model import Mode
-from shim.policy import ALLOWED_FORMS, Allowance, Policy, parse_allowance
+from shim.policy import ALLOWED_FORMS, Allowance, Policy, PolicyError, parse_allowance
 
 
 def test_defaults_are_the_contracts() -> None:
@@ -108,5 +108,23 @@ def test_any_entry_may_allow() -> None:
 )
 def test_unreadable_entry_says_what_is_allowed(entry: str) -> None:
     with pytest.raises(ValueError, match="allowed are") as caught:
-        Policy(allow_local=("localhost", entry))
+        parse_allowance(entry)
     assert str(caught.value) == ALLOWED_FORMS
+    with pytest.raises(PolicyError, match="allow_local") as wrong:
+        Policy(allow_local=("localhost", entry))
+    assert wrong.value.mistakes == (("allow_local", "config.allow_local", entry),)
+
+
+@pytest.mark.parametrize("port", [-1, 0, 65536])
+def test_a_plaintext_port_is_a_port(port: int) -> None:
+    with pytest.raises(PolicyError, match="^warn_plaintext_ports, reject_plaintext_ports$") as wrong:
+        Policy(warn_plaintext_ports=(23, port), reject_plaintext_ports=(port,))
+    assert wrong.value.mistakes == (
+        ("warn_plaintext_ports", "config.port", port),
+        ("reject_plaintext_ports", "config.port", port),
+    )
+
+
+def test_the_plaintext_ports_are_those_warned_about_and_those_rejected() -> None:
+    assert Policy().plaintext_ports == {23, 109, 110, 143}
+    assert Policy(warn_plaintext_ports=(), reject_plaintext_ports=(21, 21)).plaintext_ports == {21}

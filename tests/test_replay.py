@@ -58,6 +58,7 @@ def rich_story(mode: Mode, dns: DnsMode) -> list[Event]:
     story.connect(ip_address("198.51.100.1"), peer=THERE)
     story.resolve("intranet", "198.51.100.1", Peer("192.0.2.9", 1))
     story.connect("198.51.100.1", peer=THERE)
+    story.connect("mail.example", 143)
     for form in ("2001:db8::1", "[2001:db8::1]", IPv6Address("2001:db8::1"), IPv6Address("::ffff:93.184.216.34")):
         story.connect(form)
         story.connect(form, 853, Peer("2001:db8::77", 5))

@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 from shim.config.settings import Config
 from shim.config.views import flat, toml_value
 from shim.locale import Catalogue
+from shim.policy import PolicyError
 
 KEYS = tuple(flat(Config()))
 SECTIONS = tuple(dict.fromkeys(key.partition(".")[0] for key in KEYS))
@@ -60,9 +61,16 @@ class Problem:
         return texts.text("config.then").join(texts.text(each, **self.fields) for each in ids)
 
 
-def problem_of(error: ErrorDetails) -> Problem:
-    """What the validator found, in our words."""
+def problems_of(error: ErrorDetails) -> list[Problem]:
+    """What the validator found, in our words; of a policy, every entry that cannot be meant."""
     name = ".".join(str(step) for step in error["loc"][:2])
+    wrong = error.get("ctx", {}).get("error")
+    if isinstance(wrong, PolicyError):
+        return [Problem((f"{name}.{key}",), text, {"value": shown(value)}) for key, text, value in wrong.mistakes]
+    return [_problem(name, error)]
+
+
+def _problem(name: str, error: ErrorDetails) -> Problem:
     kind, given, details = error["type"], error["input"], error.get("ctx", {})
     if kind in _UNKNOWN:
         return _unknown(name)

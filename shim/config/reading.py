@@ -16,11 +16,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from shim.config.checks import WORKERS, contradictions
-from shim.config.problems import Problem, problem_of, shown
+from shim.config.problems import Problem, problems_of
 from shim.config.settings import Config
 from shim.errors import ConfigError
 from shim.locale import Catalogue, catalogue
-from shim.policy import parse_allowance
 
 MAX_FILE_BYTES = 1 << 20
 """A configuration is some hundred lines; more than this is another file."""
@@ -128,26 +127,13 @@ def _validate(tables: Tables) -> tuple[Config, list[Problem]]:
         # As JSON, because strict validation takes lists for tuples and text for enums only from there.
         return Config.model_validate_json(json.dumps(tables, default=str)), []
     except ValidationError as error:
-        problems = [
-            problem
-            for detail in error.errors(include_url=False)
-            for problem in (_allow_local(detail["input"]) if detail["type"] == "value_error" else [problem_of(detail)])
-        ]
+        problems = [problem for detail in error.errors(include_url=False) for problem in problems_of(detail)]
         if not problems:
             raise  # a rule that nobody has put into words: a bug
     for problem in problems:
         _drop(tables, problem.keys[0])
     config, more = _validate(tables)
     return config, problems + more
-
-
-def _allow_local(policy: Mapping[str, Sequence[str]]) -> Iterator[Problem]:
-    """Policy reads its list as a whole; here each bad entry is named."""
-    for entry in policy["allow_local"]:
-        try:
-            parse_allowance(entry)
-        except ValueError:
-            yield Problem(("policy.allow_local",), "config.allow_local", {"value": shown(entry)})
 
 
 def _drop(tables: Tables, name: str) -> None:

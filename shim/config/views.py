@@ -9,7 +9,7 @@ import json
 
 from shim.config.settings import Config
 
-_DERIVED = {"policy": {"allowances"}}
+_DERIVED = {"policy": {"allowances", "plaintext_ports"}}
 _FIXED = (
     "listen.",
     "dns.",

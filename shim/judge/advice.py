@@ -40,6 +40,7 @@ _NOT_SOCKS = "advice.not_socks.other"
 _BY_KIND = {
     LeakKind.ADDRESS_AS_TEXT: "advice.address_as_text",
     LeakKind.LOCAL_DESTINATION: "advice.local_destination",
+    LeakKind.PLAINTEXT_PORT: "advice.plaintext_port",
     LeakKind.BIND_ATTEMPT: "advice.bind_attempt",
     LeakKind.UDP_ATTEMPT: "advice.udp_attempt",
 }

@@ -12,7 +12,7 @@ from typing import Any
 from shim.events import DnsQueried, Event, FirstBytesSeen, HandshakeFailed, LeakFound, RequestDecided
 from shim.judge.beside import Beside, machine_of
 from shim.judge.endpoints import DNS_PORTS, is_known_resolver
-from shim.judge.findings import ONLY_ADDRESSES, address_of, of_handshake, of_request
+from shim.judge.findings import ONLY_ADDRESSES, address_of, of_handshake, of_request, plaintext_port
 from shim.judge.habits import Habits
 from shim.judge.hosts import is_local_address, number
 from shim.judge.issued import LIVE_S
@@ -75,6 +75,12 @@ class Correlator:
         return _NONE if found is None else (found,)
 
     def _request(self, event: RequestDecided) -> Findings:
+        findings = self._exposed(event)
+        if event.verdict.plaintext:
+            findings = (*findings, plaintext_port(event, self._ledger.take))
+        return findings
+
+    def _exposed(self, event: RequestDecided) -> Findings:
         exposure = event.verdict.exposure
         if exposure is Exposure.NAME:  # the common case first
             self._habits.named(event.peer.key, event.at)

@@ -18,6 +18,7 @@ REFUSE_TEXT = Decision(Action.BLOCK, "address_as_text", Reply.NOT_ALLOWED)
 REFUSE_LOCAL = Decision(Action.BLOCK, "local_destination", Reply.NOT_ALLOWED)
 REFUSE_ISSUED = Decision(Action.BLOCK, "issued", Reply.NOT_ALLOWED)
 REFUSE_STALE = Decision(Action.BLOCK, "stale", Reply.NOT_ALLOWED)
+REFUSE_PLAINTEXT = Decision(Action.BLOCK, "plaintext_port", Reply.NOT_ALLOWED)
 REFUSE_COMMAND = Decision(Action.BLOCK, "command_not_supported", Reply.COMMAND_NOT_SUPPORTED)
 
 
@@ -36,6 +37,11 @@ def decide(request: Request, exposure: Exposure, knowledge: Knowledge, policy: P
             return _not_applicable(request, knowledge)
         case _:  # pragma: no cover - the type checker proves that nothing comes here
             assert_never(exposure)
+
+
+def would_connect(request: Request, decision: Decision) -> bool:
+    """Whether this decision opens a connection, and so carries whatever the client then says."""
+    return request.command is Command.CONNECT and decision.action is not Action.BLOCK
 
 
 def _address(request: Request, exposure: Exposure, knowledge: Knowledge, policy: Policy) -> Decision:

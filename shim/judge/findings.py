@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
-from typing import assert_never
 
 from shim.events import HandshakeFailed, LeakFound, RequestDecided
 from shim.judge.advice import DNS_PORT, DOH, STALE, advice_for
-from shim.judge.decide import REFUSE_STALE
+from shim.judge.decide import REFUSE_ISSUED, REFUSE_LOCAL, REFUSE_STALE
 from shim.judge.endpoints import DNS_PORTS, is_known_resolver
 from shim.judge.hosts import address_from_text, is_mapped
-from shim.model import Action, Command, Confidence, Exposure, LeakKind, Protocol
+from shim.model import Action, Command, Confidence, Decision, Exposure, LeakKind, Protocol, Request
 
 NOT_SOCKS_ERROR = "not_socks"
 """The error code of a handshake that failed because something else was spoken on a SOCKS port."""
@@ -26,14 +25,34 @@ Take = Callable[[], str]
 """Gives the number of a finding; called only when there is one."""
 
 _FOREIGN_EVIDENCE = {"http": "http_request_line", "tls": "tls_client_hello"}
+_POOL = (REFUSE_ISSUED.reason, REFUSE_STALE.reason)
 _SOCKS4 = (Protocol.SOCKS4, Protocol.SOCKS4A)
+
+
+def shows(request: Request, exposure: Exposure, decision: Decision) -> bool:
+    """Whether `of_request` finds something in a request that is judged so."""
+    match exposure:
+        case Exposure.NAME | Exposure.RESOLVED_BY_TOR:
+            return False
+        case Exposure.LOCAL:
+            return request.command is not Command.CONNECT or decision.reason == REFUSE_LOCAL.reason
+        case Exposure.NOT_APPLICABLE:
+            return request.command is not Command.RESOLVE_PTR or decision.reason in _POOL
+        case _:
+            return True
+
+
+def plaintext_port(event: RequestDecided, take: Take) -> LeakFound:
+    """What goes to this port can be read, and changed, by Tor's exit: an exposure, but of no name to any resolver."""
+    return _found(event, take, LeakKind.PLAINTEXT_PORT, Confidence.CONFIRMED, "L18", "plaintext_port")
 
 
 def of_request(event: RequestDecided, take: Take, *more: str) -> LeakFound | None:
     """What a judged request shows, or None if nothing is wrong with it. `more` is evidence that others have seen."""
-    match event.verdict.exposure:
-        case Exposure.NAME | Exposure.RESOLVED_BY_TOR:
-            return None
+    exposure = event.verdict.exposure
+    if not shows(event.request, exposure, event.verdict.decision):
+        return None
+    match exposure:
         case Exposure.ADDRESS | Exposure.ADDRESS_AS_TEXT:
             return _address_given(event, take, more)
         case Exposure.LOCAL:
@@ -42,8 +61,8 @@ def of_request(event: RequestDecided, take: Take, *more: str) -> LeakFound | Non
             return _issued(event, take, more)
         case Exposure.NOT_APPLICABLE:
             return _command(event, take, more)
-        case _:  # pragma: no cover - the type checker proves that nothing comes here
-            assert_never(event.verdict.exposure)
+        case _:  # a name, that Tor has seen or will: nothing is shown by it
+            return None
 
 
 def of_handshake(event: HandshakeFailed, take: Take) -> LeakFound | None:
@@ -104,10 +123,7 @@ def _address_rule(event: RequestDecided) -> str:
     return "L01" if event.request.protocol in _SOCKS4 else "L03"
 
 
-def _local_destination(event: RequestDecided, take: Take) -> LeakFound | None:
-    """A connection that was let through is one the user allowed."""
-    if event.request.command is Command.CONNECT and event.verdict.decision.action is Action.FORWARD:
-        return None
+def _local_destination(event: RequestDecided, take: Take) -> LeakFound:
     evidence = "local_address" if address_of(event) else "local_name"
     return _found(event, take, LeakKind.LOCAL_DESTINATION, Confidence.CONFIRMED, "L23", evidence)
 
@@ -121,17 +137,15 @@ def _issued(event: RequestDecided, take: Take, more: tuple[str, ...]) -> LeakFou
     return _found(event, take, kind, Confidence.CONFIRMED, "L05", "issued_address", *more, prevented=True)
 
 
-def _command(event: RequestDecided, take: Take, more: tuple[str, ...]) -> LeakFound | None:
+def _command(event: RequestDecided, take: Take, more: tuple[str, ...]) -> LeakFound:
     match event.request.command:
         case Command.BIND:
             return _found(event, take, LeakKind.BIND_ATTEMPT, Confidence.CONFIRMED, "L17", "bind_command")
         case Command.UDP_ASSOCIATE:
             kind = LeakKind.UDP_ATTEMPT
             return _found(event, take, kind, Confidence.CONFIRMED, "L16", "udp_associate_command")
-        case _ if event.verdict.decision.action is Action.BLOCK:  # RESOLVE_PTR is refused for the pool's addresses only
+        case _:  # RESOLVE_PTR of one of the pool's addresses
             return _issued(event, take, more)
-        case _:
-            return None
 
 
 def address_of(event: RequestDecided) -> IPv4Address | IPv6Address | None:

@@ -11,7 +11,8 @@ from ipaddress import IPv4Address, IPv6Address
 from shim.judge import answering
 from shim.judge.answering import Plan
 from shim.judge.classify import classify
-from shim.judge.decide import FORWARD, decide
+from shim.judge.decide import FORWARD, REFUSE_PLAINTEXT, decide, would_connect
+from shim.judge.findings import shows
 from shim.judge.hosts import address_from_text
 from shim.judge.isolation import isolation
 from shim.judge.issued import IssuedPool
@@ -19,7 +20,7 @@ from shim.judge.memory import AnswerMemory
 from shim.model import Answer, Command, Credentials, Exposure, Knowledge, Peer, Reply, Request, Standing, Verdict
 from shim.policy import DnsPolicy, Policy
 
-_NAME_FORWARDED = Verdict(Exposure.NAME, FORWARD)  # the common case allocates nothing
+_NAME_FORWARDED = Verdict(Exposure.NAME, FORWARD, finding=False)  # the common case allocates nothing
 
 
 class Judge:
@@ -50,10 +51,15 @@ class Judge:
         """The verdict on one request."""
         knowledge = self._knowledge(request, peer, at)
         exposure = classify(request, knowledge)
-        decision = decide(request, exposure, knowledge, self.policy)
+        policy = self.policy
+        decision = decide(request, exposure, knowledge, policy)
+        if request.port in policy.plaintext_ports and would_connect(request, decision):
+            if request.port in policy.reject_plaintext_ports:
+                decision = REFUSE_PLAINTEXT
+            return Verdict(exposure, decision, knowledge.names, plaintext=True)
         if decision is FORWARD and exposure is Exposure.NAME:
             return _NAME_FORWARDED
-        return Verdict(exposure, decision, knowledge.names)
+        return Verdict(exposure, decision, knowledge.names, finding=shows(request, exposure, decision))
 
     def answered(self, request: Request, peer: Peer, answer: Answer, at: float) -> None:
         """Learn from Tor's answer to RESOLVE; `request` as the client sent it.

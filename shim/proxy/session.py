@@ -30,9 +30,6 @@ _PEEK = socket.MSG_PEEK | _DONTWAIT
 _HANDSHAKE_BYTES = 4096
 """One read of a handshake; what the client sent behind its request comes along and is kept."""
 
-_HARMLESS = (Exposure.NAME, Exposure.RESOLVED_BY_TOR)
-"""What makes no finding."""
-
 _WORTH_HEARING = (Exposure.ADDRESS, Exposure.ADDRESS_AS_TEXT)
 """Where the client's first bytes may tell the name that its request did not."""
 
@@ -144,7 +141,7 @@ class Session:
         now = time.time()
         verdict = plane.bench.judge(request, ticket.peer, now)
         self._exposure = verdict.exposure
-        finding = verdict.exposure not in _HARMLESS
+        finding = verdict.finding
         if finding:
             self._seek()
         plane.publish(RequestDecided(now, ticket.conn, ticket.peer, self._listener, request, verdict))

@@ -27,7 +27,7 @@ PATIENCE_S = 10.0
 TURNS = 500
 """Dispatches in which a plane that nobody feeds must have come to rest."""
 
-FORWARD = Verdict(Exposure.NAME, Decision(Action.FORWARD))
+FORWARD = Verdict(Exposure.NAME, Decision(Action.FORWARD), finding=False)
 E = TypeVar("E")
 
 
