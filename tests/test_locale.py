@@ -11,6 +11,7 @@ from string import Formatter
 
 import pytest
 
+from shim.advice import table
 from shim.locale import FALLBACK, LANGUAGES, Catalogue, catalogue, preferred_language
 
 SHIM = Path(__file__).parents[1] / "shim"
@@ -31,6 +32,7 @@ def said() -> Iterator[str]:
                 parts = [part.value if isinstance(part, ast.Constant) else None for part in node.values]
                 if isinstance(parts[0], str) and parts[0].partition(".")[0] in PREFIXES and "." in parts[0]:
                     yield "".join(_ANY if part is None else re.escape(str(part)) for part in parts)
+    yield from (re.escape("advice.for." + row.advice) for program in table().programs for row in program.rows)
 
 
 SAID = sorted(set(said()))
