@@ -12,7 +12,7 @@ import pytest
 from rig.procfs import Procfs
 
 from shim.witness import proc
-from shim.witness.proc import Proc, Stat, Table, parse_arguments, parse_control_group, parse_stat, parse_uid
+from shim.witness.proc import Proc, Stat, Table, age, parse_arguments, parse_control_group, parse_stat, parse_uid
 
 CURL = (
     b"31337 (curl) S 812 31337 790 34816 31337 4194304 512 0 0 0 1 0 0 0 20 0 2 0 543617 91234304 3000 "
@@ -90,9 +90,12 @@ def test_the_newest_process_comes_first_also_after_the_numbers_began_anew(tmp_pa
     for pid in (1, 2, 400, 401, 32000, 32767):
         tree.add(pid, "x")
     tree.write("loadavg", "0.00 0.01 0.05 1/300 401\n")
-    assert tree.pids() == [401, 400, 2, 1, 32767, 32000]
-    tree.write("loadavg", "0.00 0.01 0.05 1/300 32767\n")
-    assert tree.pids() == [32767, 32000, 401, 400, 2, 1]
+    assert tree.last_pid() == 401
+    assert tree.pids(401) == [401, 400, 2, 1, 32767, 32000]
+    assert tree.pids(402) == [401, 400, 2, 1, 32767, 32000]
+    assert tree.pids(32767) == [32767, 32000, 401, 400, 2, 1]
+    assert [age(pid, 401) for pid in (401, 400, 1)] == [0, 1, 400]
+    assert age(32767, 401) > age(32000, 401) - 1000 > 400
 
 
 @pytest.mark.parametrize(
@@ -133,7 +136,7 @@ def test_this_process() -> None:
     assert (here.uid(pid), here.owner(pid)) == (os.getuid(), os.geteuid())
     assert here.control_group(pid).startswith("/")
     assert here.exists(pid)
-    assert pid in here.pids()
+    assert pid in here.pids(here.last_pid())
     with socket.socket() as sock:
         inode = os.fstat(sock.fileno()).st_ino
         assert here.socket_at(pid, sock.fileno()) == inode

@@ -29,6 +29,9 @@ HOLD_S: Final = 0.02
 CAPACITY: Final = 256
 """Look-ups under way at most. More would only time out: a search through all processes takes up to 0.1 s."""
 
+DEBT_S: Final = 0.5
+"""After so much searching without a rest, the thread rests as long as it works: its system calls slow the loop down."""
+
 Then = Callable[[Sighting], None]
 
 
@@ -120,6 +123,11 @@ class Attributor:
         """Whether there is any way of looking up on this system."""
         return self._near is not None
 
+    def prepare(self) -> None:
+        """Get to know the processes that are there already, in the thread: else the first search takes up to 0.1 s."""
+        if self._near is not None:
+            self._start()
+
     def try_now(self, clue: Clue | None) -> Sighting | None:
         """What can be said without waiting, in a tenth of a millisecond; None when it takes a search."""
         found = self._glance(clue)
@@ -144,7 +152,8 @@ class Attributor:
         job.timer = self._call_later(self._timeout_s, self._settle, job, late)
         if then is not None:
             job.hold = self._call_later(within_s, job.release, late)
-        self._hand_over(job)
+        self._start()
+        self._queue.put(job)
 
     def close(self) -> None:
         """End the thread; what is still open is told as timed out."""
@@ -163,11 +172,10 @@ class Attributor:
             return Sighting(None, OFF)
         return Sighting(None, GONE) if clue is None else self._near.glance(clue)
 
-    def _hand_over(self, job: _Job) -> None:
+    def _start(self) -> None:
         if self._thread is None:
             self._thread = Thread(target=self._work, name="witness", daemon=True)
             self._thread.start()
-        self._queue.put(job)
 
     def _settle(self, job: _Job, sighting: Sighting) -> None:
         if self._pending.pop(job.id, None) is None:  # late: it has been told as timed out
@@ -190,8 +198,22 @@ class Attributor:
         looker = self._open()
         if looker is None:
             return
-        while (jobs := self._next_jobs()) is not None:
+        prepared = False
+        debt = 0.0
+        while True:
+            if not prepared and self._queue.empty():
+                prepared = looker.prepare(lambda: not self._queue.empty())
+            idle = time.monotonic()
+            jobs = self._next_jobs()
+            if jobs is None:
+                break
+            begun = time.monotonic()
             self._search(looker, jobs)
+            taken = time.monotonic() - begun
+            debt = max(0.0, debt - (begun - idle)) + taken
+            if debt > DEBT_S:
+                time.sleep(taken)
+                debt -= taken
         looker.close()
 
     def _search(self, looker: Looker, jobs: Sequence[_Job]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
@@ -28,6 +28,10 @@ class Elsewhere:
 
     def close(self) -> None:
         """There is nothing to give up."""
+
+    def prepare(self, interrupted: Callable[[], bool]) -> bool:
+        """There is nothing to prepare."""
+        return True
 
     def remember(self, holding: Holding) -> None:
         """Nothing is ever seen at a glance here."""

@@ -6,6 +6,7 @@ A guess where to look is never an answer: what is returned holds that very socke
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 
 from shim.model import Process
 from shim.witness.looking import Holding
@@ -19,6 +20,9 @@ PROBES = 12
 NUMBERS = 4
 """Descriptors that a glance reads of one process."""
 
+LIVES = 4
+"""Processes that a glance, which has found nothing, asks whether they still live."""
+
 SOCKETS = 1024
 """A table with more sockets is not kept."""
 
@@ -29,7 +33,7 @@ FREE = 32
 class Holder:
     """One process, and where in its table a socket is likely to stand."""
 
-    __slots__ = ("_free", "_recent", "process", "sockets", "stat", "uid")
+    __slots__ = ("_free", "_recent", "guesses", "process", "sockets", "stat", "uid")
 
     def __init__(self, stat: Stat, process: Process) -> None:
         self.stat = stat
@@ -38,6 +42,8 @@ class Holder:
         """Of its sockets."""
         self.sockets: Mapping[int, int] = {}
         """Where its sockets stood when its table was read last."""
+        self.guesses: tuple[int, ...] = ()
+        """Numbers to try: the last one (closed, and opened again), the next free ones, those before."""
         self._recent: list[int] = []
         self._free: list[int] = []
 
@@ -45,14 +51,13 @@ class Holder:
         """A socket stood at this number."""
         if table is not None:
             self.sockets = table.sockets if len(table.sockets) <= SOCKETS else {}
-            self._free = _free(table.open)
+            self._free = free(table.open)
+        elif self._recent and self._recent[0] == descriptor:
+            return
         self._free = [number for number in self._free if number > descriptor]
         self._recent = [descriptor, *(number for number in self._recent if number != descriptor)][:NUMBERS]
-
-    def guesses(self) -> Iterator[int]:
-        """Numbers to try: the last one (closed, and opened again), the next free ones, those before."""
-        likely = (*self._recent[:1], *self._free[:2], *self._recent[1:])
-        return iter(list(dict.fromkeys(likely))[:NUMBERS])
+        likely = (descriptor, *self._free[:2], *self._recent[1:])
+        self.guesses = tuple(dict.fromkeys(likely))[:NUMBERS]
 
 
 class Holders:
@@ -75,14 +80,11 @@ class Holders:
         return self._guess([holder for holder in latest_first if holder.uid == uid], inode)
 
     def _guess(self, holders: list[Holder], inode: int) -> Process | None:
-        left = PROBES
-        for holder in holders:
-            for number in holder.guesses():
-                if not left:
-                    return None
-                left -= 1
-                if self._proc.socket_at(holder.stat.pid, number) == inode:
-                    return self._confirm(holder, number)
+        """The best guess for each holder, then the second best: as far as PROBES go."""
+        for holder, number in islice(_by_rank(holders), PROBES):
+            if self._proc.socket_at(holder.stat.pid, number) == inode:
+                return self._confirm(holder, number)
+        for holder in holders[:LIVES]:
             if not self._proc.exists(holder.stat.pid):
                 self._forget(holder)
         return None
@@ -126,6 +128,14 @@ class Holders:
         self._holders.pop((holder.stat.pid, holder.stat.start), None)
 
 
-def _free(listed: tuple[int, ...]) -> list[int]:
+def free(listed: tuple[int, ...]) -> list[int]:
+    """The numbers that a process will get next."""
     taken = set(listed)
     return [number for number in range(len(taken) + FREE) if number not in taken][:FREE]
+
+
+def _by_rank(holders: list[Holder]) -> Iterator[tuple[Holder, int]]:
+    for rank in range(NUMBERS):
+        for holder in holders:
+            if rank < len(holder.guesses):
+                yield holder, holder.guesses[rank]

@@ -5,7 +5,7 @@ Holds values only; the ways themselves are `witness` (Linux) and `elsewhere` (ps
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Final, Protocol
 
@@ -92,6 +92,9 @@ class Looker(Protocol):
 
     def search(self, traces: Sequence[Trace], until: float) -> Iterator[Found]:
         """Each trace's end, as soon as it is known, and all of them at `until` (time.monotonic) at the latest."""
+
+    def prepare(self, interrupted: Callable[[], bool]) -> bool:
+        """Do beforehand what makes later searches short. Whether all is done: not so when it was interrupted."""
 
     def remember(self, holding: Holding) -> None:
         """Take over what another looker has found."""

@@ -6,7 +6,7 @@ Reads; never signals, traces or changes a process.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 ARGUMENT_BYTES = 4096
@@ -110,10 +110,13 @@ class Proc:
             return None
         return int(link[len(_SOCKET) : -1]) if link.startswith(_SOCKET) else None
 
-    def pids(self) -> list[int]:
-        """All processes, the newest first: numbers are given out in a circle, and /proc/loadavg ends with the last."""
-        last = int((self._read("loadavg").split() or [b"0"])[-1])
-        return sorted((int(name) for name in os.listdir(self._root) if name.isdigit()), key=_age(last))
+    def last_pid(self) -> int:
+        """The number that was given out last."""
+        return int((self._read("loadavg").split() or [b"0"])[-1])
+
+    def pids(self, last: int) -> list[int]:
+        """All processes, the newest first: numbers are given out in a circle, and `last` was the last one."""
+        return sorted((int(name) for name in os.listdir(self._root) if name.isdigit()), key=lambda pid: age(pid, last))
 
     def may_see_all(self) -> bool:
         """Whether we may look into other users' processes (CAP_SYS_PTRACE)."""
@@ -135,8 +138,9 @@ class Proc:
             os.close(file)
 
 
-def _age(last: int) -> Callable[[int], int]:
-    return lambda pid: (last - pid) % _PID_SPACE
+def age(pid: int, last: int) -> int:
+    """How many numbers have been given out since this one, or more: numbers in use are skipped."""
+    return (last - pid) % _PID_SPACE
 
 
 def parse_stat(raw: bytes) -> Stat | None:

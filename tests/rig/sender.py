@@ -1,7 +1,8 @@
 """A program that opens sockets: run as sender.py KIND HOST PORT COUNT. Each socket sends "PID NUMBER".
 
 KIND is tcp, unix (HOST is its path), udp-connected, udp-bound or udp-wildcard: all stay open until standard input ends.
-tcp-hasty and udp-hasty close each at once and exit. Imports little, for tests start it often.
+tcp-hasty and udp-hasty close each at once; tcp-asking, udp-asking and udp-wildcard-asking wait for an answer first.
+Imports little, for tests start it often.
 """
 
 import os
@@ -19,7 +20,7 @@ def opened(kind: str, host: str, port: int) -> socket.socket:
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, transport)
     if kind == "udp-bound":
         sock.bind((host, 0))
-    elif kind != "udp-wildcard":
+    elif not kind.startswith("udp-wildcard"):
         sock.connect((host, port))
     return sock
 
@@ -30,11 +31,13 @@ def main(kind: str, host: str, port: int, count: int) -> None:
     for number in range(count):
         sock = opened(kind, host, port)
         payload = f"{os.getpid()} {number}".encode()
-        if kind in ("udp-bound", "udp-wildcard"):
+        if kind.startswith(("udp-bound", "udp-wildcard")):
             sock.sendto(payload, (host, port))
         else:
             sock.send(payload)
-        if kind.endswith("hasty"):
+        if kind.endswith("asking"):
+            sock.recv(64)
+        if kind.endswith(("asking", "hasty")):
             sock.close()
         else:
             held.append(sock)
