@@ -58,10 +58,10 @@ Every command takes `--help`, and `--lang en|ja` for the language of help and me
 
 | Exit status | Meaning |
 | --- | --- |
-| 0 | done; `replay`: no leak is found |
-| 1 | `replay`: a leak is found; `health`: the listener does not answer |
+| 0 | done; `replay`, `doctor`: no leak is found |
+| 1 | `replay`, `doctor`: a leak is found; `health`: the listener does not answer |
 | 2 | wrong usage or configuration, or a log that cannot be replayed; what is wrong is named on standard error |
-| 3 | `replay`: the log holds too little to tell |
+| 3 | `replay`, `doctor`: there is too little to tell |
 | 70 | a fault, or a listener that could not be bound |
 | 130 | interrupted before the command had begun |
 
