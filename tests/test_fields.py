@@ -16,9 +16,9 @@ from shim import events
 from shim.events import Event
 from shim.locale import catalogue
 from shim.model import Action, Command, Confidence, Decision, DnsAnswer, Exposure, LeakKind, Process, Protocol, Verdict
-from shim.record.fields import LEVEL, View, fields
+from shim.record.fields import SHOWN, View, fields
 
-SHOWN = View(reveal=True, catalogue=catalogue("en"))
+REVEALED = View(reveal=True, catalogue=catalogue("en"))
 SCRUBBED = View(reveal=False, catalogue=catalogue("en"))
 CHROMIUM = Process(77, "chromium", "/usr/lib/chromium/chromium")
 
@@ -37,13 +37,13 @@ def strings(value: object) -> Iterator[str]:
 
 
 def test_every_event_has_a_sample_and_a_level() -> None:
-    assert {type(event) for event in SAMPLES} == set(get_args(Event)) == set(LEVEL)
+    assert {type(event) for event in SAMPLES} == set(get_args(Event)) == set(SHOWN)
 
 
 @pytest.mark.parametrize("event", SAMPLES, ids=lambda event: type(event).__name__)
 def test_keys_are_plain_values_for_any_encoder(event: Event) -> None:
-    level, _, keys = fields(event, SHOWN)
-    assert level == LEVEL[type(event)]
+    level, _, keys = fields(event, REVEALED)
+    assert level == SHOWN[type(event)][0]
     assert json.loads(json.dumps(keys)) == keys
     assert not {"timestamp", "event", "level"} & keys.keys()
 
@@ -259,7 +259,7 @@ CONTRACT: list[tuple[Event, str, str, dict[str, object]]] = [
 
 @pytest.mark.parametrize(("event", "level", "name", "expected"), CONTRACT)
 def test_the_contract_key_for_key(event: Event, level: str, name: str, expected: dict[str, object]) -> None:
-    found_level, found_name, keys = fields(event, SHOWN)
+    found_level, found_name, keys = fields(event, REVEALED)
     assert (found_level, found_name) == (level, name)
     assert {key: keys.get(key, "missing") for key in expected} == expected
 
@@ -302,7 +302,7 @@ def test_the_client_is_an_address_or_a_uid(peer: Any, client: str) -> None:
 @pytest.mark.parametrize(("host", "form"), [("10.0.0.1", "name"), (IPv4Address("10.0.0.1"), "address")])
 def test_text_and_address_stay_apart_when_revealed(host: Any, form: str) -> None:
     """They are judged differently, so a replay must be able to tell."""
-    _, _, keys = fields(decided_at(host, Exposure.LOCAL, Action.BLOCK), SHOWN)
+    _, _, keys = fields(decided_at(host, Exposure.LOCAL, Action.BLOCK), REVEALED)
     assert (keys["destination"], keys["host_form"]) == ("10.0.0.1:443", form)
 
 
@@ -314,7 +314,7 @@ def test_the_upstreams_reply_is_hex_as_on_the_wire(reply: int, shown: str) -> No
     (event, *_) = (event for event in SAMPLES if isinstance(event, events.UpstreamAnswered))
     answer = event.answer.__class__(reply, "0.0.0.0", 0)
     answered = events.UpstreamAnswered(AT, "c1", TCP, event.request, answer)
-    assert fields(answered, SHOWN)[2]["reply"] == shown
+    assert fields(answered, REVEALED)[2]["reply"] == shown
 
 
 @pytest.mark.parametrize("place", ["secret.example.org:443", "secret.example.org", "/home/secret.example.org/x.py:4"])
@@ -324,7 +324,7 @@ def test_a_place_that_is_no_loaded_module_is_scrubbed(place: str) -> None:
     assert fields(events.Fault(AT, "ValueError", "unknown"), SCRUBBED)[2]["place"] == "unknown"
 
 
-@pytest.mark.parametrize("view", [SHOWN, SCRUBBED], ids=["revealed", "scrubbed"])
+@pytest.mark.parametrize("view", [REVEALED, SCRUBBED], ids=["revealed", "scrubbed"])
 @given(text=st.text(st.characters(exclude_categories=()), min_size=1))
 def test_nothing_that_a_terminal_obeys_comes_out(view: View, text: str) -> None:
     spare = frozenset({"advice", "conn", "finding", "mode", "query", "subject", "transport"})
@@ -347,7 +347,7 @@ def test_a_command_line_is_shown_only_when_names_are() -> None:
     }
     assert fields(identified, SCRUBBED) == ("debug", "process_identified", {"subject": "c3", "process": plain})
     arguments = ["python3", "-m", "pip", "download", "https://host.example/"]
-    assert fields(identified, SHOWN)[2]["process"] == plain | {"arguments": arguments}
+    assert fields(identified, REVEALED)[2]["process"] == plain | {"arguments": arguments}
     assert "host.example" not in repr(PIP)
 
 

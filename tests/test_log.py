@@ -17,7 +17,7 @@ from shim.events import Event
 from shim.locale import LANGUAGES, catalogue
 from shim.model import Confidence, LeakKind, Peer, Process
 from shim.record.bus import Bus
-from shim.record.fields import LEVEL
+from shim.record.fields import SHOWN
 from shim.record.log import LogSink
 from shim.record.writer import LineWriter
 
@@ -101,7 +101,7 @@ def test_each_event_of_the_level_and_above_is_one_line(logs: Callable[..., Log],
     log = logs(format=form, level=level)
     order = ["debug", "info", "warning", "error"]
     for event in SAMPLES:
-        loud = order.index(LEVEL[type(event)]) >= order.index(level) or isinstance(event, events.Ready)
+        loud = order.index(SHOWN[type(event)][0]) >= order.index(level) or isinstance(event, events.Ready)
         log.sink(dataclasses.replace(event, at=AT + 100 * SAMPLES.index(event)))  # too far apart to be gathered
         assert len(log.text().splitlines()) == loud
 

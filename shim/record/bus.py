@@ -52,11 +52,12 @@ class Bus:
 
     def publish(self, event: Event) -> None:
         """Take one event. Legal from within a subscriber: it is then delivered after the batch in hand."""
-        self._pending.append(event)
+        pending = self._pending
+        pending.append(event)
         if not self._timed:
             self._timed = True
             self._schedule(self._delay_s, self._on_timer)
-        if len(self._pending) >= self._batch:
+        if len(pending) >= self._batch:
             self.flush()
 
     def flush(self) -> None:
@@ -84,8 +85,7 @@ class Bus:
         for current in queue:  # grows while it is walked: consequences come right after their cause
             for subscriber in self._subscribers:
                 try:
-                    found = subscriber(current)
-                    if found is not None:
+                    if found := subscriber(current):
                         _extend(queue, found)
                 except Exception as error:
                     queue.extend(self._faults_of(error, current))

@@ -32,7 +32,7 @@ class View:
 
 def fields(event: Event, view: View) -> tuple[str, str, Keys]:
     """Level, event name and keys of one event, ready for a line. KeyError for what is no Event."""
-    level, event_name, keys_of = _SHOWN[type(event)]
+    level, event_name, keys_of = SHOWN[type(event)]
     return level, event_name, keys_of(event, view)
 
 
@@ -165,6 +165,7 @@ def _leak_found(event: events.LeakFound, view: View) -> Keys:
         "action": event.action,
         "evidence": [code(item, view.reveal) for item in event.evidence],
         **({} if event.prevented is None else {"prevented": event.prevented}),
+        **({} if event.count == 1 else {"count": event.count}),
         "rule": code(event.rule, view.reveal),
         "advice": message.advice(event, view.catalogue),
         "message": message.message(event, view.catalogue),
@@ -223,7 +224,8 @@ def _process(process: Process | None, reason: str | None, view: View) -> Keys:
 def _client(peer: Peer) -> str:
     if peer.uid is not None:
         return peer.key
-    return endpoint(printable(peer.host), peer.port)
+    host = printable(peer.host)
+    return f"[{host}]:{peer.port}" if ":" in host else f"{host}:{peer.port}"
 
 
 def _upstream(address: str | None) -> str | None:
@@ -234,7 +236,7 @@ def _texts(texts: tuple[str, ...]) -> list[str]:
     return [printable(text) for text in texts]
 
 
-_SHOWN: Mapping[type, tuple[str, str, Callable[[Any, View], Keys]]] = {
+SHOWN: Mapping[type, tuple[str, str, Callable[[Any, View], Keys]]] = {
     events.Ready: (INFO, "ready", _ready),
     events.RequestDecided: (INFO, "request_decided", _request_decided),
     events.HandshakeFailed: (INFO, "handshake_failed", _handshake_failed),
@@ -257,6 +259,4 @@ _SHOWN: Mapping[type, tuple[str, str, Callable[[Any, View], Keys]]] = {
     events.Draining: (INFO, "draining", _draining),
     events.Fault: (ERROR, "fault", _fault),
 }
-
-LEVEL: Mapping[type, str] = {kind: level for kind, (level, _, _) in _SHOWN.items()}
-"""The level of every kind of event: it can be known without making the keys."""
+"""Of every kind of event its level and name, which are known without making the keys, and what makes them."""

@@ -56,11 +56,12 @@ class LineWriter:
     def write(self, line: str) -> None:
         """Take one line, without its newline."""
         data = _encoded(line)
-        if self._missing or self._size + len(data) > self._limit:
+        size = self._size + len(data)
+        if self._missing or size > self._limit:
             self._missing += 1
             return
         self._lines.append(data)
-        self._size += len(data)
+        self._size = size
 
     def flush(self) -> bool:
         """Write what goes without waiting. False when something is left: flush again soon."""
@@ -108,6 +109,10 @@ class LineWriter:
     def _chunk(self) -> bytes:
         """Whole lines for one write; at least one."""
         lines = self._lines
+        if self._size <= self._chunk_bytes:
+            whole = b"".join(lines)
+            lines.clear()
+            return whole
         taken = [lines.popleft()]
         room = self._chunk_bytes - len(taken[0])
         while lines and (room := room - len(lines[0])) >= 0:
