@@ -9,7 +9,7 @@ import contextlib
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Final, Protocol
@@ -41,16 +41,11 @@ class Timer(Protocol):
     def cancel(self) -> None: ...
 
 
-class CallLater(Protocol):
-    """loop.call_later."""
+CallLater = Callable[..., Timer]
+"""loop.call_later."""
 
-    def __call__(self, delay: float, callback: Callable[..., object], /, *args: object) -> Timer: ...
-
-
-class CallSoon(Protocol):
-    """loop.call_soon_threadsafe."""
-
-    def __call__(self, callback: Callable[..., object], /, *args: object) -> object: ...
+CallSoon = Callable[..., object]
+"""loop.call_soon_threadsafe."""
 
 
 def open_looker() -> Looker | None:
@@ -63,6 +58,21 @@ def open_looker() -> Looker | None:
         return Elsewhere()
     except ImportError:
         return None
+
+
+class Pace:
+    """How much of its time the thread may search: all of it for a while, then half."""
+
+    def __init__(self) -> None:
+        self._debt = 0.0
+
+    def rest_after(self, waited: float, searched: float) -> float:
+        """Seconds to rest now, after so much waiting and then so much searching."""
+        self._debt = max(0.0, self._debt - waited) + searched
+        if self._debt <= DEBT_S:
+            return 0.0
+        self._debt -= searched
+        return searched
 
 
 class _Job:
@@ -199,30 +209,35 @@ class Attributor:
         if looker is None:
             return
         prepared = False
-        debt = 0.0
+        pace = Pace()
         while True:
             if not prepared and self._queue.empty():
-                prepared = looker.prepare(lambda: not self._queue.empty())
-            idle = time.monotonic()
+                with self._faults_told():
+                    prepared = True
+                    prepared = looker.prepare(lambda: not self._queue.empty())
+            waited = time.monotonic()
             jobs = self._next_jobs()
             if jobs is None:
                 break
             begun = time.monotonic()
-            self._search(looker, jobs)
-            taken = time.monotonic() - begun
-            debt = max(0.0, debt - (begun - idle)) + taken
-            if debt > DEBT_S:
-                time.sleep(taken)
-                debt -= taken
+            with self._faults_told():
+                self._search(looker, jobs)
+            if rest := pace.rest_after(begun - waited, time.monotonic() - begun):
+                time.sleep(rest)
         looker.close()
 
     def _search(self, looker: Looker, jobs: Sequence[_Job]) -> None:
         by_trace = {id(job.trace): job for job in jobs}
         until = max((job.deadline for job in jobs), default=0.0)
+        for found in looker.search([job.trace for job in jobs], until):
+            self._call_soon(self._arrived, by_trace[id(found.trace)], found)
+
+    @contextlib.contextmanager
+    def _faults_told(self) -> Iterator[None]:
+        """A bug must not end the thread: what it was busy with times out."""
         try:
-            for found in looker.search([job.trace for job in jobs], until):
-                self._call_soon(self._arrived, by_trace[id(found.trace)], found)
-        except Exception as error:  # a bug must not end the thread: its jobs time out
+            yield
+        except Exception as error:
             self._call_soon(self._publish, Fault.of(error, time.time()))
 
     def _next_jobs(self) -> list[_Job] | None:
