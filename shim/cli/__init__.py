@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import click
 
 from shim import __version__
-from shim.cli import config, doctor, health, replay, run
+from shim.cli import check, config, doctor, health, replay, run, setup
 from shim.cli.helptext import Group
 from shim.cli.options import lang_option
 from shim.cli.status import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
@@ -45,7 +45,15 @@ def commands(texts: Catalogue) -> click.Group:
         texts,
         "shim",
         "cli.shim",
-        [run.command(texts), replay.command(texts), doctor.command(texts), config.group(texts), health.command(texts)],
+        [
+            run.command(texts),
+            check.command(texts),
+            replay.command(texts),
+            doctor.command(texts),
+            setup.command(texts),
+            config.group(texts),
+            health.command(texts),
+        ],
     )
     version = click.version_option(
         __version__, prog_name="shim", message="%(prog)s %(version)s", help=texts.text("cli.option.version")

@@ -1,0 +1,302 @@
+"""One run of one program: namespace, upstream, service, program, end; and all that was seen of it.
+
+Judges nothing: `verdict` does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import uvloop
+
+from shim.address import Address
+from shim.events import Event, Fault, TorBootstrapped, UpstreamFailed
+from shim.lab.isolation import HELPERS, IsolationError, write_overlay
+from shim.lab.namespace import HTTP_PORT, SOCKS_HOST, SOCKS_PORTS, Message, Namespace, Setup
+from shim.lab.sandbox import Sandbox
+from shim.lab.serving import Serving
+from shim.lab.trap import Trap
+from shim.lab.verdict import Departure, Isolation, Run
+from shim.tor.child import TorChild
+from shim.tor.discover import CANDIDATES
+from shim.tor.keeper import UpstreamKeeper
+from shim.value import value
+
+SANDBOX, AUTO, TOR = "sandbox", "auto", "tor"
+
+PROXY_URL: Final = f"socks5h://{SOCKS_HOST}:{SOCKS_PORTS[0]}"
+HTTP_PROXY_URL: Final = f"http://{SOCKS_HOST}:{HTTP_PORT}"
+PLACES: Final = {
+    "socks_host": SOCKS_HOST,
+    "socks_port": str(SOCKS_PORTS[0]),
+    "proxy_url": PROXY_URL,
+    "http_proxy_url": HTTP_PROXY_URL,
+}
+"""What stands in braces in a command, and as SHIM_… in its environment."""
+
+_PROXY_VARIABLES = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY")
+_SESSION_VARIABLES = ("DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "DBUS_SESSION_BUS_ADDRESS", "SSH_AUTH_SOCK")
+
+LINGER_S = 2.0
+"""How long what the program left behind may go on."""
+
+SETTLE_S = 0.1
+"""For what has been sent but not yet read here."""
+
+LAST_ROUNDS = 100
+"""Bounds what is still read of a flood."""
+
+TERM_S = 2.0
+TOR_READY_S = 180.0
+ALL = 100
+
+
+@value
+class Options:
+    """How to run it. `upstream` is an address or one of the three words; `timeout_s` 0 = none."""
+
+    command: tuple[str, ...]
+    upstream: Address | str = SANDBOX
+    proxy_env: bool = False
+    timeout_s: float = 0.0
+    own_stdout: bool = False
+    interactive: bool = False
+    tor_command: str = "tor"
+
+
+def run(options: Options, environ: Mapping[str, str], pcap: BinaryIO | None = None) -> Run:
+    """Run the program to its end."""
+    folder = Path(tempfile.mkdtemp(prefix="leakshim-check-"))
+    began = time.time()
+    try:
+        setup = _setup(options, environ, folder)
+        write_overlay(setup.folder)
+        try:
+            space = Namespace.open(setup)
+        except IsolationError as error:
+            return Run(options.command, began, upstream=str(options.upstream), failure=(error.step, error.knob))
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                return runner.run(_Check(options, space, folder, began, pcap).run())
+        finally:
+            space.close()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _setup(options: Options, environ: Mapping[str, str], folder: Path) -> Setup:
+    argv = tuple(map(fill, options.command))
+    env = {**environ, **{f"SHIM_{name.upper()}": text for name, text in PLACES.items()}}
+    if options.proxy_env:
+        for name in _PROXY_VARIABLES:
+            env[name] = env[name.lower()] = PROXY_URL
+        env.pop("NO_PROXY", None)
+        env.pop("no_proxy", None)
+    hidden = list(HELPERS)
+    if not options.interactive:
+        hidden += ["/tmp/.X11-unix", f"/run/user/{os.getuid()}"]  # noqa: S108 - hidden, not used
+        for name in _SESSION_VARIABLES:
+            env.pop(name, None)
+    overlay = folder / "overlay"
+    overlay.mkdir(mode=0o755)
+    return Setup(argv, env, overlay, tuple(hidden), options.own_stdout)
+
+
+def fill(word: str) -> str:
+    """One word of the command with its placeholders filled in; other braces stay as they are."""
+    for name, text in PLACES.items():
+        word = word.replace(f"{{{name}}}", text)
+    return word
+
+
+class _Check:
+    """The program's life, as its namespace tells it."""
+
+    def __init__(self, options: Options, space: Namespace, folder: Path, began: float, pcap: BinaryIO | None) -> None:
+        self._options = options
+        self._space = space
+        self._folder = folder
+        self._began = began
+        self._trap = Trap(space.trap, space.trap_kind, space.who, pcap)
+        self._go = asyncio.Event()
+        self._over = asyncio.Event()
+        self._alone = asyncio.Event()
+        self._started = False
+        self._start_error: str | None = None
+        self._status: int | None = None
+        self._stopped: str | None = None
+
+    async def run(self) -> Run:
+        loop = asyncio.get_running_loop()
+        serving = Serving(self._space)
+        loop.set_exception_handler(
+            lambda _loop, context: serving.publish(Fault.of(context.get("exception"), time.time()))
+        )
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(signum, self._stop, "interrupted")
+        ready = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks, self._upstream(serving, tasks):
+            served = tasks.create_task(serving.run(ready), name="serving")
+            await ready.wait()
+            loop.add_reader(self._space.trap, self._trap.on_readable)
+            left = await self._program()
+            await asyncio.sleep(SETTLE_S)
+            for _ in range(LAST_ROUNDS):
+                if not self._trap.on_readable():
+                    break
+            loop.remove_reader(self._space.trap)
+            loop.remove_reader(self._space.fileno())
+            served.cancel()
+        self._trap.close()
+        return self._result(serving, left)
+
+    async def _program(self) -> bool:
+        """Start it and wait for its end. True if something that it left behind still runs."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._space.fileno(), self._listen)
+        look = loop.create_task(self._look_again(), name="channel")
+        try:
+            if self._stopped is None:
+                self._space.start()
+                await self._wait_for_end()
+            if self._started and not self._alone.is_set():
+                return not await _within(self._alone, LINGER_S)
+            return False
+        finally:
+            look.cancel()
+
+    async def _look_again(self) -> None:
+        """What came while a question was being answered lies ready, and makes the channel no longer readable."""
+        while True:
+            await asyncio.sleep(SETTLE_S)
+            self._listen()
+
+    async def _wait_for_end(self) -> None:
+        timeout_s = self._options.timeout_s
+        if not timeout_s:
+            await self._over.wait()
+            return
+        if not await _within(self._over, timeout_s):
+            self._stop("timeout")
+            await self._over.wait()
+
+    def _stop(self, why: str) -> None:
+        """End the program: politely, then not."""
+        self._go.set()
+        if self._stopped is None:
+            self._stopped = why
+            self._space.signal(signal.SIGTERM)
+            asyncio.get_running_loop().call_later(TERM_S, self._space.signal, signal.SIGKILL)
+        else:
+            self._space.signal(signal.SIGKILL)
+
+    def _listen(self) -> None:
+        for message in self._space.messages():
+            self._heard(message)
+
+    def _heard(self, message: Message) -> None:
+        match message["say"]:
+            case "started":
+                self._started = True
+            case "failed":
+                self._start_error = os.strerror(message["errno"]).lower()
+                self._over.set()
+            case "ended":
+                self._status = message["status"]
+                self._over.set()
+            case "alone":
+                self._alone.set()
+            case "gone":  # killed from outside
+                self._status = -signal.SIGKILL if self._status is None else self._status
+                asyncio.get_running_loop().remove_reader(self._space.fileno())
+                self._over.set()
+                self._alone.set()
+
+    @asynccontextmanager
+    async def _upstream(self, serving: Serving, tasks: asyncio.TaskGroup) -> AsyncIterator[None]:
+        """The upstream in use, for as long as the context lasts."""
+        choice = self._options.upstream
+        if isinstance(choice, Address):
+            serving.use(choice)
+            yield
+        elif choice == SANDBOX:
+            address = Address(path=str(self._folder / "socks"))
+            sandbox = Sandbox(address.path)
+            await sandbox.start()
+            serving.use(address)
+            yield
+            await sandbox.close()
+        else:
+            async with self._tor(choice, serving, tasks):
+                yield
+
+    @asynccontextmanager
+    async def _tor(self, choice: str, serving: Serving, tasks: asyncio.TaskGroup) -> AsyncIterator[None]:
+        """The Tor that runs already, or one of our own whose state is gone afterwards."""
+        child = TorChild(self._options.tor_command, self._folder / "tor")
+        candidates: Sequence[Address] = (*(CANDIDATES if choice == AUTO else ()), child.address)
+
+        def publish(event: Event) -> None:
+            serving.publish(event)
+            if isinstance(event, UpstreamFailed) or (isinstance(event, TorBootstrapped) and event.progress == ALL):
+                self._go.set()
+
+        keeper = UpstreamKeeper(candidates, child, serving.use, publish)
+        found = await keeper.find()
+        keeping = tasks.create_task(keeper.run(), name="upstream")
+        try:
+            if found is None:
+                # A tor that is starting up refuses everything, and the program would be judged by that.
+                await _within(self._go, TOR_READY_S)
+            yield
+        finally:
+            keeping.cancel()
+            child.discard()
+
+    def _result(self, serving: Serving, left: bool) -> Run:
+        space, options = self._space, self._options
+        departures = [
+            Departure(seen.at, seen.packet, count, seen.process, seen.process_reason)
+            for seen, count in self._trap.sightings()
+        ]
+        return Run(
+            options.command,
+            self._began,
+            time.time() - self._began,
+            str(options.upstream),
+            Isolation(
+                space.user_namespace,
+                space.trap_kind,
+                tuple(space.families),
+                tuple(space.hidden),
+                options.interactive,
+            ),
+            None,
+            self._started,
+            self._start_error,
+            self._status,
+            self._stopped,
+            left,
+            tuple(serving.events),
+            tuple(departures),
+            self._trap.uncounted,
+        )
+
+
+async def _within(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for it; False if it has not come in time."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
