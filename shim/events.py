@@ -186,7 +186,10 @@ class ProcessIdentified:
 
 @value
 class LeakFound:
-    """A finding, or a higher revision of one. `advice` is a message id of the catalogue."""
+    """A finding, or a higher revision of one. `advice` is a message id of the catalogue.
+
+    `count` is 1 for the first finding of this program, kind and name, 2 for the next.
+    """
 
     at: float
     finding: str
@@ -206,6 +209,7 @@ class LeakFound:
     process: Process | None = None
     process_reason: str | None = "off"
     prevented: bool | None = None
+    count: int = 1
 
 
 @value

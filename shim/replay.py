@@ -14,6 +14,7 @@ from datetime import datetime
 from ipaddress import ip_address
 from typing import Any, BinaryIO
 
+from shim.advice import table
 from shim.errors import ShimError
 from shim.events import (
     DnsQueried,
@@ -25,8 +26,7 @@ from shim.events import (
     ProcessSought,
     RequestDecided,
 )
-from shim.judge.attributed import Attributed
-from shim.judge.correlate import Correlator
+from shim.judge.attributed import fold
 from shim.judge.hosts import address_from_text
 from shim.model import (
     Action,
@@ -73,7 +73,7 @@ class Replay:
         self.told = 0
         """Findings in the log, each revision: they were told when it was written, and are not read."""
         self._runs = 0
-        self._fold = Attributed(Correlator().feed)
+        self._fold = fold(table())
 
     def findings(self, file: BinaryIO) -> Iterator[LeakFound]:
         """The findings of a log, in their order. Each `ready` but the first begins a new run. ReplayError."""
@@ -103,7 +103,7 @@ class Replay:
         if name == "ready":
             self._runs += 1
             if self._runs > 1:
-                ended, self._fold = self._fold, Attributed(Correlator().feed)
+                ended, self._fold = self._fold, fold(table())
                 return ended.rest()
         elif name == "leak_found":
             self.told += 1
@@ -141,7 +141,9 @@ def _request_decided(at: float, keys: Keys) -> RequestDecided:
     reason, name = _text_or_none(keys, "reason"), _text_or_none(keys, "name")
     plaintext = keys.get("plaintext") is True
     names = tuple(_string(item) for item in keys.get("names", ()))
-    verdict = Verdict(Exposure(keys["exposure"]), Decision(Action(keys["action"]), reason, None, name), names, plaintext)
+    verdict = Verdict(
+        Exposure(keys["exposure"]), Decision(Action(keys["action"]), reason, None, name), names, plaintext
+    )
     if verdict.exposure in _BY_ADDRESS and isinstance(host, str) and address_from_text(host) is None:
         raise ValueError("no address")
     return RequestDecided(at, _text(keys, "conn"), _peer(_text(keys, "client")), "", request, verdict)

@@ -18,12 +18,12 @@ from pathlib import Path
 from socket import socket
 
 from shim.address import Address
+from shim.advice import table
 from shim.config import Config, Limits, Upstream, changes, needs_restart
 from shim.errors import ConfigError
 from shim.events import ConfigRejected, ConfigReloaded, Draining, Event, Fault, Ready, UpstreamFailed
 from shim.eyes import Eyes
-from shim.judge.attributed import Attributed
-from shim.judge.correlate import Correlator
+from shim.judge.attributed import fold
 from shim.judge.issued import IssuedPool
 from shim.judge.judge import Judge
 from shim.judge.memory import AnswerMemory
@@ -81,7 +81,7 @@ class Service:
             color=config.log.color,
             schedule=loop.call_later,
         )
-        self._bus.subscribe(Attributed(Correlator(f"{worker}f").feed).feed)
+        self._bus.subscribe(fold(table(), f"{worker}f").feed)
         self._bus.subscribe(self._log)
         self._pool = _new_pool(config)
         self._judge = Judge(config.policy, AnswerMemory(), salt=os.urandom(16), dns=config.dns.policy, pool=self._pool)

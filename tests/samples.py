@@ -106,7 +106,7 @@ SAMPLES: tuple[Event, ...] = (
     events.ProcessIdentified(AT, "c3", PIP),
     events.ProcessIdentified(AT, "q1", None, "shared_resolver"),
     leak(LeakKind.ADDRESS_ONLY, "advice.address_only.socks5", process=CURL),
-    leak(LeakKind.ADDRESS_ONLY, "advice.address_only.socks4", name="host.example", query="q1", prevented=True),
+    leak(LeakKind.ADDRESS_ONLY, "advice.address_only.socks4", name="host.example", query="q1", prevented=True, count=3),
     leak(LeakKind.NOT_SOCKS, "advice.not_socks.tls", protocol="tcp", port=None, destination="", action=Action.BLOCK),
     events.ConfigReloaded(AT, ()),
     events.ConfigReloaded(AT, ("listen.socks", "upstream.address")),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import IPv4Address
 
 from samples import SAMPLES
+from stories import Story
 
+from shim.advice import table
 from shim.events import Draining, Event, LeakFound, ProcessIdentified, ProcessSought
 from shim.judge import attributed
 from shim.judge.attributed import Attributed
+from shim.judge.attributed import fold as whole_fold
 from shim.model import Process
 
 AT = 1000.0
@@ -91,3 +95,42 @@ def test_what_still_waits_in_the_end_is_told() -> None:
     folded.feed(TRIGGER)
     assert [(found.conn, found.process_reason) for found in folded.rest()] == [("c1", "busy"), ("c2", "busy")]
     assert folded.rest() == ()
+
+
+class TestWhatItIsToldWith:
+    """Advice for the program, and the count."""
+
+    @staticmethod
+    def told(*events_: Event) -> list[LeakFound]:
+        folded = Attributed(
+            lambda event: (finding(), finding(None, 2, "q1")) if isinstance(event, Draining) else (),
+            lambda found: "advice.nobody" if found.process is None else f"advice.for.{found.process.name}",
+        )
+        return [found for event in events_ for found in folded.feed(event)]
+
+    def test_advice_is_chosen_once_the_program_is_known(self) -> None:
+        of_query, of_connection = self.told(ProcessSought(AT, "c1"), TRIGGER, ProcessIdentified(AT, "c1", CURL))
+        assert (of_query.query, of_query.advice) == ("q1", "advice.nobody")
+        assert (of_connection.conn, of_connection.advice) == ("c1", "advice.for.curl")
+
+    def test_without_a_choice_the_general_advice_stays(self) -> None:
+        (found,) = fold(finding()).feed(TRIGGER)
+        assert found.advice == SAMPLE.advice
+
+    def test_it_is_counted_as_it_is_told(self) -> None:
+        found = self.told(ProcessSought(AT, "c1"), TRIGGER, ProcessIdentified(AT, "c1", CURL), TRIGGER, TRIGGER)
+        assert [each.count for each in found if each.conn] == [1, 2, 3]
+        assert [each.count for each in found if each.query] == [1, 2, 3]
+
+
+def test_the_fold_of_a_running_shim_joins_names_and_advises() -> None:
+    folded = whole_fold(table(), "w1f")
+    story = Story()
+    story.connect(IPv4Address("93.184.216.34"))
+    (asked,) = story.events
+    told = [
+        found
+        for event in (ProcessSought(AT, "c1"), asked, ProcessIdentified(AT, "c1", CURL))
+        for found in folded.feed(event)
+    ]
+    assert [(each.finding, each.process, each.advice) for each in told] == [("w1f1", CURL, "advice.for.curl.socks5")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from samples import CURL, leak
+from samples import CURL, PIP, leak
 
 from shim.judge.advice import ADVICE_IDS
 from shim.locale import LANGUAGES, catalogue
@@ -65,6 +65,13 @@ def test_a_programs_name_can_neither_colour_the_terminal_nor_be_a_template() -> 
     event = leak(LeakKind.BIND_ATTEMPT, "advice.bind_attempt", process=Process(1, "\x1b[31m{advice}", None))
     assert program(event, ENGLISH) == r"\x1b[31m{advice}"
     assert message(event, ENGLISH).startswith(r"\x1b[31m{advice} (pid 1")
+
+
+def test_a_script_is_named_before_its_interpreter() -> None:
+    event = leak(LeakKind.ADDRESS_ONLY, "advice.address_only.socks5", process=PIP)
+    assert program(event, ENGLISH) == "pip"
+    assert message(event, ENGLISH).startswith("pip (python3, pid 4243, SOCKS5, port 443) gave")
+    assert message(event, JAPANESE).startswith("pip（python3、pid 4243、SOCKS5、ポート 443）")
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from stories import THERE, V4, Story
 
 from shim import events
+from shim.advice import table
 from shim.cli import start
 from shim.events import Event, FirstBytesSeen, LeakFound, ProcessIdentified, ProcessSought, RequestDecided
-from shim.judge.attributed import Attributed
-from shim.judge.correlate import Correlator
+from shim.judge.attributed import fold
 from shim.locale import catalogue
 from shim.model import Command, DnsMode, Mode, Peer, Process, Protocol
 from shim.record.fields import View, fields
@@ -80,11 +80,11 @@ def rich_story(mode: Mode, dns: DnsMode) -> list[Event]:
     story.fail("malformed_name")
     story.fail("not_socks")
     live: list[Event] = []
-    fold = Attributed(Correlator().feed)
+    folded = fold(table())
     for event in looked_up(story.events):
-        live += [event, *fold.feed(event)]
+        live += [event, *folded.feed(event)]
         live.append(events.ConnectionClosed(event.at, "c1", 1, 2, 0.5, "client_closed"))
-    return [*live, *fold.rest()]
+    return [*live, *folded.rest()]
 
 
 def looked_up(told: list[Event]) -> list[Event]:
@@ -367,7 +367,7 @@ def test_text_is_a_line_a_finding(tmp_path: Path, capfd: pytest.CaptureFixture[s
     assert start(["replay", str(log)]) == 1
     out, _ = output(capfd)
     assert len(out) == len(told(log))
-    assert out[0].endswith("[f1 q1 dns_query possible]")
+    assert out[0].endswith("[f1 q1 dns_query possible www.example.com]")
 
 
 def test_a_log_without_a_leak(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,6 @@
 """Findings with their programs: held until the look-up of their sender has ended, then told with its name.
 
-A fold like the correlator's: that a look-up is under way, and how it ended, are events too.
+A fold like the correlator's: that a look-up is under way, and how it ended, are events too. Chooses no advice itself.
 """
 
 from __future__ import annotations
@@ -8,8 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from shim.advice import Table
 from shim.events import Event, LeakFound, ProcessIdentified, ProcessSought
+from shim.judge.correlate import Correlator
 from shim.judge.recent import Recent
+from shim.judge.remedies import Remedies
+from shim.judge.tally import Tally
 from shim.model import Process
 
 _ENTRIES = 4096
@@ -22,13 +26,22 @@ Outcome = tuple[Process | None, str | None]
 Findings = tuple[LeakFound, ...]
 
 
+def _general(found: LeakFound) -> str:
+    return found.advice
+
+
 class Attributed:
-    """Feeds `inner`; its findings come out at once, or when their `conn` has been looked up. None is ever lost."""
+    """Feeds `inner`; its findings come out at once, or when their `conn` has been looked up. None is ever lost.
 
-    __slots__ = ("_inner", "_known", "_waiting")
+    `choose` says which advice fits the program, as a message id; without it a finding keeps its general one.
+    """
 
-    def __init__(self, inner: Callable[[Event], Findings]) -> None:
+    __slots__ = ("_choose", "_inner", "_known", "_tally", "_waiting")
+
+    def __init__(self, inner: Callable[[Event], Findings], choose: Callable[[LeakFound], str] = _general) -> None:
         self._inner = inner
+        self._choose = choose
+        self._tally = Tally()
         self._known: Recent[str, Outcome] = Recent(_ENTRIES, _WINDOW_S)
         self._waiting: dict[str, list[LeakFound]] = {}
 
@@ -38,7 +51,8 @@ class Attributed:
             return self._sought(event)
         if isinstance(event, ProcessIdentified):
             return self._identified(event)
-        return tuple(self._ready(self._inner(event)))
+        findings = self._inner(event)
+        return tuple(self._ready(findings)) if findings else findings  # of nearly all events there are none
 
     def rest(self) -> Findings:
         """All that still waits, once no more events will come: told without its program."""
@@ -57,21 +71,23 @@ class Attributed:
         return self._release(event.subject, outcome)
 
     def _release(self, subject: str, outcome: Outcome) -> Findings:
-        return tuple(_named(found, outcome) for found in self._waiting.pop(subject, ()))
+        return tuple(self._told(found, outcome) for found in self._waiting.pop(subject, ()))
 
     def _ready(self, findings: Findings) -> Iterable[LeakFound]:
         for found in findings:
             subject = found.conn
-            if subject is None:
-                yield found
-            elif (held := self._waiting.get(subject)) is not None:
+            if subject is not None and (held := self._waiting.get(subject)) is not None:
                 held.append(found)
-            elif (outcome := self._known.get(subject, found.at)) is not None:
-                yield _named(found, outcome)
-            else:
-                yield found
+                continue
+            outcome = None if subject is None else self._known.get(subject, found.at)
+            yield self._told(found, outcome or (found.process, found.process_reason))
+
+    def _told(self, found: LeakFound, outcome: Outcome) -> LeakFound:
+        process, reason = outcome
+        named = replace(found, process=process, process_reason=reason)
+        return replace(named, advice=self._choose(named), count=self._tally.count(named))
 
 
-def _named(found: LeakFound, outcome: Outcome) -> LeakFound:
-    process, reason = outcome
-    return replace(found, process=process, process_reason=reason)
+def fold(table: Table, prefix: str = "f") -> Attributed:
+    """From events to findings as they are told, live and in replay: joined, named, advised, counted."""
+    return Attributed(Correlator(prefix).feed, Remedies(table).choose)

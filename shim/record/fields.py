@@ -165,6 +165,7 @@ def _leak_found(event: events.LeakFound, view: View) -> Keys:
         "action": event.action,
         "evidence": [code(item, view.reveal) for item in event.evidence],
         **({} if event.prevented is None else {"prevented": event.prevented}),
+        **({} if event.count == 1 else {"count": event.count}),
         "rule": code(event.rule, view.reveal),
         "advice": message.advice(event, view.catalogue),
         "message": message.message(event, view.catalogue),

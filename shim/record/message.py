@@ -27,7 +27,7 @@ def message(event: LeakFound, catalogue: Catalogue) -> str:
 
 
 def program(event: LeakFound, catalogue: Catalogue) -> str:
-    """The program's name, or that it is unknown."""
+    """The program's name, or that it is unknown; where an interpreter runs a script, that is the program."""
     return _program(event.process, catalogue)
 
 
@@ -44,6 +44,8 @@ def _message(
     message_id = f"message.{kind}"
     particular = f"{message_id}.{action}"
     details = [] if process is None else [f"pid {process.pid}"]
+    if process is not None and process.script is not None:
+        details.insert(0, printable(process.name))
     details.append(_LABELS.get(protocol) or code(protocol, False).upper())
     if port is not None:
         details.append(catalogue.text("text.port", port=port))
@@ -56,4 +58,4 @@ def _message(
 
 
 def _program(process: Process | None, catalogue: Catalogue) -> str:
-    return catalogue.text("text.someone") if process is None else printable(process.name)
+    return catalogue.text("text.someone") if process is None else printable(process.script or process.name)
