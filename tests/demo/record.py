@@ -16,10 +16,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tornet.network import RESOLVER, TorNetwork
+from tornet.services import NAMES, Resolver, serve_pages
+from tornet.world import add_address
+
 from demo import chromium, firefox
-from demo.services import NAMES, Resolver, serve_pages
 from demo.terminal import as_page, without_colours
-from demo.tor_network import RESOLVER, TorNetwork
 
 PROVIDER = "192.0.2.53"
 INSIDE = "SHIM_DEMO_INSIDE"
@@ -167,7 +169,7 @@ def browsers(recorder: Recorder) -> None:
 def inside(folder: Path) -> None:
     """Everything, in the namespace."""
     for address in (*NAMES.values(), PROVIDER):
-        subprocess.run(["ip", "addr", "add", f"{address}/32", "dev", "lo"], check=True, timeout=10)
+        add_address(address)
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         for target, text in ((RESOLV_CONF, f"nameserver {PROVIDER}\n"), (HOSTS, "127.0.0.1 localhost\n")):

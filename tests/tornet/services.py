@@ -1,6 +1,6 @@
-"""The world of the demonstration: two resolvers that know the same names, and the pages behind them.
+"""The world behind the exit: resolvers that know the same names, and the pages behind them.
 
-The provider's resolver keeps a list of what it was asked: what a leak tells, and to whom.
+A resolver keeps a list of what it was asked, what a leak tells, and writes it nowhere.
 """
 
 from __future__ import annotations
