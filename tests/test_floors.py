@@ -15,7 +15,7 @@ SOURCES = sorted((ROOT / "shim").rglob("*.py"))
 FLOORS = [
     {"cli", "__main__"},
     {"web"},
-    {"lab", "doctor"},
+    {"lab", "doctor", "setup"},
     {"app"},
     {"service"},
     {"eyes"},
@@ -45,7 +45,7 @@ IMPURE = {
     "time",
     "uvloop",
 }
-ONLY_FOR = {"lab": {"cli"}, "doctor": {"cli"}}
+ONLY_FOR = {"lab": {"cli"}, "doctor": {"cli"}, "setup": {"cli"}}
 
 
 def part_of(module: str) -> str:
