@@ -292,3 +292,11 @@ def listen(credentials: Credentials | None, pipelining: bool, pieces: list[bytes
             return answer, sent
     assert len(codec._buffer) <= 4 + 1 + 255 + 1  # a reply with the longest name, without its last byte
     return None, sent
+
+
+@pytest.mark.parametrize("before", [b"", b"\x05"])
+@pytest.mark.parametrize("pipelining", [True, False])
+def test_the_most_common_answer_means_the_same_however_it_comes(before: bytes, pipelining: bool) -> None:
+    common = bytes.fromhex("0500 0500000100000000 0000")
+    pieces = [before, common] if before else [common]
+    assert listen(None, pipelining, pieces) == listen(None, pipelining, split_at(before + common, range(1, 13)))

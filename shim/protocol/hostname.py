@@ -31,7 +31,8 @@ def is_valid_hostname(raw: bytes) -> bool:
 
 def read_hostname(raw: bytes) -> str:
     """The name as it was sent, case too. ValueError when Tor would call it malformed, or when it holds a NUL."""
-    if not is_valid_hostname(raw):
+    # Nearly all pass the first two.
+    if (len(raw) > MAX_HOSTNAME or _NAME.fullmatch(raw) is None) and not is_valid_hostname(raw):
         raise ValueError("malformed name")
     return raw.decode("ascii")
 

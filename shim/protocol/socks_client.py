@@ -26,12 +26,19 @@ from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 
 from shim.errors import LocalUsageError, UpstreamError
-from shim.model import Answer, Command, Credentials, Host, Request
+from shim.model import Answer, Command, Credentials, Host, Reply, Request
 from shim.protocol import wire
 from shim.protocol.hostname import read_address
 
-_COMMANDS = (Command.CONNECT, Command.RESOLVE, Command.RESOLVE_PTR)
+_RESOLVE_PTR = Command.RESOLVE_PTR
+_COMMANDS = (Command.CONNECT, Command.RESOLVE, _RESOLVE_PTR)
 _HEAD_LENGTH = 4  # VER, REP, RSV, ATYP
+
+_GRANTED = wire.METHOD_NONE_CHOSEN + wire.socks5_reply(Reply.SUCCEEDED)
+"""What Tor says to nearly every pipelined request that needs no authentication, in one segment: method and reply."""
+
+GRANTED = Answer(0, wire.UNSPECIFIED, 0)
+"""What that means: nothing need be parsed."""
 
 
 class SocksClient:
@@ -42,16 +49,16 @@ class SocksClient:
     def __init__(self, request: Request, credentials: Credentials | None, *, pipelining: bool = True) -> None:
         """LocalUsageError for a command, name or credential that cannot be sent."""
         message = _encode(request)
+        self._waiting: tuple[bytes, ...]
         if credentials is None:
             self._method = wire.METHOD_NONE
-            steps = [wire.GREETING_NONE, message]
+            self._outgoing = wire.GREETING_NONE + message if pipelining else wire.GREETING_NONE
+            self._waiting = () if pipelining else (message,)
         else:
             self._method = wire.METHOD_USER_PASS
-            steps = [wire.GREETING_USER_PASS, wire.encode_auth(credentials.username, credentials.password), message]
-        if pipelining:
-            steps[-2:] = [steps[-2] + steps[-1]]
-        self._outgoing = steps[0]
-        self._waiting = steps[1:]
+            self._outgoing = wire.GREETING_USER_PASS
+            auth = wire.encode_auth(credentials.username, credentials.password)
+            self._waiting = (auth + message,) if pipelining else (auth, message)
         self._requested = not self._waiting
         self._buffer = b""
         self._step: Callable[[SocksClient], Answer | None] | None = SocksClient._read_method
@@ -68,6 +75,9 @@ class SocksClient:
             raise LocalUsageError("the handshake is over")
         if not data:
             return None
+        if data == _GRANTED and step is SocksClient._read_method and self._requested and not self._buffer:
+            self._step = None
+            return GRANTED
         self._buffer = self._buffer + data if self._buffer else data
         answer = step(self)
         if answer is not None:
@@ -99,7 +109,9 @@ class SocksClient:
     def _send_next(self) -> None:
         """The upstream has agreed to a step: the next one may follow, if it is not on its way already."""
         if self._waiting:
-            self._outgoing += self._waiting.pop(0)
+            first, *rest = self._waiting
+            self._outgoing += first
+            self._waiting = tuple(rest)
             self._requested = not self._waiting
 
     def _read_method(self) -> Answer | None:
@@ -185,7 +197,7 @@ def _encode(request: Request) -> bytes:
     if request.command not in _COMMANDS:
         raise LocalUsageError("only CONNECT, RESOLVE and RESOLVE_PTR go upstream")
     host: Host = request.host
-    if request.command is Command.RESOLVE_PTR and isinstance(host, str):
+    if request.command is _RESOLVE_PTR and isinstance(host, str):
         address = read_address(host.encode())
         if address is None:
             raise LocalUsageError("RESOLVE_PTR needs an address")

@@ -58,6 +58,9 @@ _HEAD_RULES = (
 )
 _REPEATED_GREETING = wire.GREETING_NONE + bytes((wire.VERSION_5,))
 
+_CONNECT, _RESOLVE, _SOCKS5 = Command.CONNECT, Command.RESOLVE, Protocol.SOCKS5
+"""By a name of their own: an attribute of an enumeration costs 0.1 us (CPython 3.11), a twelfth of that otherwise."""
+
 _GENERAL_FAILURE = wire.socks5_reply(Reply.GENERAL_FAILURE)
 _NOT_AN_ADDRESS = wire.socks5_reply(Reply.ADDRESS_TYPE_NOT_SUPPORTED)
 
@@ -106,11 +109,11 @@ class SocksServer:
         if request is None:
             raise LocalUsageError("no request waits for a reply")
         self._request = None
-        if request.protocol is Protocol.SOCKS5:
+        if request.protocol is _SOCKS5:
             return wire.socks5_reply(answer.reply, answer.host, answer.port)
         host = answer.host if isinstance(answer.host, IPv4Address) else None
         # The answer to RESOLVE travels in the address field: what does not fit there cannot be told.
-        granted = answer.reply == Reply.SUCCEEDED and (host is not None or request.command is not Command.RESOLVE)
+        granted = answer.reply == Reply.SUCCEEDED and (host is not None or request.command is not _RESOLVE)
         return wire.socks4_reply(True, host, answer.port) if granted else REJECTED
 
     def refuse(self, rep: Reply) -> bytes:
@@ -137,9 +140,11 @@ class SocksServer:
     def _read_version(self) -> Request | None:
         version = self._buffer[0]
         if version == wire.VERSION_5:
-            return self._go_on(SocksServer._read_greeting, 0)
+            self._step = SocksServer._read_greeting
+            return self._read_greeting()
         if version == wire.VERSION_4:
-            return self._go_on(SocksServer._read_socks4, 0)
+            self._step = SocksServer._read_socks4
+            return self._read_socks4()
         if version == wire.AUTH_VERSION:
             raise self._broken("malformed_greeting")
         raise self._broken("not_socks", b"", _FOREIGN.get(version, "unknown"))
@@ -147,6 +152,11 @@ class SocksServer:
     def _read_greeting(self) -> Request | None:
         """RFC 1928 section 3. User/password is preferred, as in Tor: it carries the stream isolation."""
         buffer = self._buffer
+        if buffer == wire.GREETING_NONE:  # the most common one, and nothing behind it
+            self._greeting, self._buffer = buffer, b""
+            self._outgoing += wire.METHOD_NONE_CHOSEN
+            self._step = SocksServer._read_request
+            return None
         if len(buffer) < 2:
             return None
         end = 2 + buffer[1]
@@ -217,7 +227,7 @@ class SocksServer:
         else:
             host = IPv6Address(raw)
         self._buffer = buffer[end + 2 :]
-        return Request(Protocol.SOCKS5, command, host, port, self._credentials)
+        return Request(_SOCKS5, command, host, port, self._credentials)
 
     def _judge_head(self) -> Request | None:
         """A request's first bytes are incomplete or not legal: judged one by one, as early as Tor does."""
@@ -234,7 +244,7 @@ class SocksServer:
 
     def _name(self, command: Command, raw: bytes) -> str:
         """The name field. Tor answers BIND and UDP ASSOCIATE before it looks at it, so there anything is borne."""
-        if command is Command.CONNECT or command is Command.RESOLVE:
+        if command is _CONNECT or command is _RESOLVE:
             try:
                 return read_hostname(raw)
             except ValueError:

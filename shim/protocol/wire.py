@@ -61,6 +61,9 @@ NO_ACCEPTABLE_METHOD: Final = b"\x05\xff"
 GREETING_NONE: Final = b"\x05\x01\x00"
 GREETING_USER_PASS: Final = b"\x05\x01\x02"
 
+_REPLIES_5 = tuple(bytes((VERSION_5, rep, 0, ATYP_IPV4, 0, 0, 0, 0, 0, 0)) for rep in range(256))
+"""Replies that tell no address: nearly all of them."""
+
 _GRANTED = b"\x00\x5a"
 _REJECTED = b"\x00\x5b"
 _SOCKS4_BLANK = bytes(6)
@@ -87,6 +90,8 @@ def encode_address(host: Host) -> bytes:
 
 def socks5_reply(rep: int, host: Host = UNSPECIFIED, port: int = 0) -> bytes:
     """RFC 1928 section 6, REP as it is: Tor's F0 to F7 too. A name as host answers RESOLVE_PTR."""
+    if host is UNSPECIFIED and not port:
+        return _REPLIES_5[rep]
     return bytes((VERSION_5, rep, 0)) + encode_address(host) + port.to_bytes(2, "big")
 
 
