@@ -5,9 +5,11 @@ Everything runs in namespaces of their own: no packet leaves this machine.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
+import socket
 import struct
 import subprocess
 import sys
@@ -287,6 +289,37 @@ def test_an_upstream_that_is_away_is_admitted() -> None:
     status, plain = report("--upstream", "127.0.0.1:1", "--", curl, "-s", "-x", "{proxy_url}", URL)
     assert (status, plain["requests"]) == (0, 1)
     assert "upstream" in {each["code"] for each in plain["not_covered"]}
+
+
+def test_a_tor_that_does_not_start_is_admitted(tmp_path: Path) -> None:
+    """A program called tor that ends at once: the real one would reach for the network."""
+    curl = require_program("curl")
+    tor = tmp_path / "tor"
+    tor.write_text("#!/bin/sh\nexit 1\n", encoding="ascii")
+    tor.chmod(0o755)
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    status, plain = report("--upstream", "tor", "--", curl, "-s", "-x", "{proxy_url}", URL, env=env)
+    assert (status, plain["requests"], plain["command_status"] != 0) == (0, 1, True)
+    assert "upstream" in {each["code"] for each in plain["not_covered"]}
+
+
+def test_the_display_and_the_terminal_are_passed_only_if_asked_for() -> None:
+    words, env = ["--", "sh", "-c", "echo display=$DISPLAY"], {"DISPLAY": ":7"}
+    done = check("--format", "json", *words, env=env)
+    assert done.stderr == "display=\n"
+    done = check("--interactive", "--format", "json", *words, env=env)
+    head, _, rest = done.stdout.partition("\n")
+    assert head == "display=:7"
+    assert "session" in {each["code"] for each in json.loads(rest)["not_covered"]}
+
+
+def test_an_abstract_socket_of_another_program_is_out_of_reach() -> None:
+    name = f"\0leakshim-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as resolver:
+        resolver.bind(name)
+        resolver.listen()
+        code = f"import socket; print(socket.socket(socket.AF_UNIX).connect_ex({name!r}))"
+        assert check(*python(code)).stderr == f"{errno.ECONNREFUSED}\n"
 
 
 def test_torsocks_is_no_leak() -> None:
