@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,11 +16,14 @@ from pathlib import Path
 
 from rig.namespace import Namespace
 from rig.shim import Shim
+from rig.wire import GREETING, Client, socks5
 
 from tornet.network import SOCKS, TorNetwork
+from tornet.services import NAMES
 
 TESTS = Path(__file__).resolve().parents[1]
 END_S = 10.0
+TRIES = 20
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,21 @@ def running(folder: Path) -> Iterator[Site]:
         _world(space),
         TorNetwork(folder / "tor", space.prefix) as network,
     ):
+        _settle(network.socks)
         yield Site(space, network, folder)
+
+
+def _settle(socks: str) -> None:
+    """Wait until a stream is granted: the first ones can fail, and then Tor no longer judges their addresses."""
+    for _ in range(TRIES):
+        with Client(socks, END_S) as client:
+            client.send(GREETING)
+            client.read(2)
+            client.send(socks5(next(iter(NAMES)).encode(), 80))
+            if client.read(2) == b"\5\0":
+                return
+        time.sleep(0.5)
+    raise AssertionError("no stream was granted")
 
 
 @contextmanager
