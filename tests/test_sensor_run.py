@@ -94,7 +94,8 @@ class TestRefuse:
         assert (rcode(reply), answers(reply), reply.id, is_reply(reply)) == ("REFUSED", [], 77, True)
         line = refusing.wait_for("dns_query", mark, qname=name)
         assert (line["qtype"], line["rcode"], line["answer"]) == (rdtype, "REFUSED", "refuse")
-        assert (line["level"], line["process"], "process_reason" in line) == ("info", None, True)
+        assert line["level"] == "info"
+        assert (line["process"] is None) == ("process_reason" in line)
 
     def test_the_log_says_which_way_it_came(self, where: Where, refusing: Shim) -> None:
         mark = refusing.mark()
@@ -244,4 +245,4 @@ class TestLimit:
         with Shim("--dns", "127.0.0.1:0", upstream=upstream.address) as shim:
             where = address(shim.ready["dns"][0])
             replies = ask_tcp(where, *[wire("busy.test", id=number) for number in range(1000)])
-            assert [reply.id for reply in replies] == list(range(1000))
+            assert sorted(reply.id for reply in replies) == list(range(1000))

@@ -13,11 +13,12 @@ from typing import Protocol
 
 from shim.events import DnsQueried, Event, Fault
 from shim.judge.answering import Plan
-from shim.model import Answer, Command, DnsAnswer, DnsMode, Host, Peer, Process, Reply, Request
+from shim.model import Answer, Command, DnsAnswer, DnsMode, Host, Peer, Reply, Request
 from shim.model import Protocol as Spoken
 from shim.policy import DnsPolicy
 from shim.protocol import dns
 from shim.protocol.dns import Bad, Drop, Query, Rcode
+from shim.sensor.askers import Askers, Eyes, Seen
 from shim.sensor.limiter import RateLimiter
 from shim.sensor.lookups import Lookups, Resolve
 from shim.sensor.unanswered import Unanswered
@@ -48,18 +49,6 @@ class DnsBench(Protocol):
     def name_of(self, address: IpAddress, at: float) -> str | None: ...
 
     def told(self, peer: Peer, name: str, addresses: tuple[IpAddress, ...], at: float) -> None: ...
-
-
-Seen = tuple[Process | None, str | None]
-"""Who asked, or the reason why that is not known."""
-
-
-class Eyes(Protocol):
-    """Who asked a query: a socket lives no longer than its answer takes, so it is looked at before."""
-
-    def glance(self, peer: Peer, listener: str, transport: str) -> Seen | None: ...
-
-    def look(self, query: str, peer: Peer, listener: str, transport: str, then: Callable[[Seen], None]) -> None: ...
 
 
 class Asked:
@@ -97,13 +86,14 @@ class Responder:
         self._publish = publish
         self._lookups = Lookups(resolve)
         self._limiter = limiter
-        self._eyes = eyes
+        self._askers = None if eyes is None else Askers(eyes)
         self._prefix = prefix
         self._last = 0
         self.unanswered = Unanswered(publish)
 
     def handle(self, wire: bytes, peer: Peer, listener: str, transport: str, deliver: Deliver) -> bytes | None:
-        """The reply to send now, NOTHING when none is owed. None: `deliver` gets it once Tor has answered.
+        """The reply to send now, NOTHING when none is owed. None: `deliver` gets it once, when who asked is known, or
+        Tor has answered.
 
         Raises nothing: a message that meets a bug of ours is published as a fault, and ends no listener.
         """
@@ -124,18 +114,26 @@ class Responder:
             return NOTHING
 
     def _answer(self, asked: Asked) -> bytes | None:
-        if self._eyes is not None:
-            seen = self._eyes.glance(asked.peer, asked.listener, asked.transport)
+        if self._askers is not None:
+            seen = self._askers.glance(asked.peer, asked.listener, asked.transport)
             if seen is None:
                 then = partial(self._answer_seen, asked)
-                self._eyes.look(asked.id, asked.peer, asked.listener, asked.transport, then)
+                self._askers.look(asked.id, asked.peer, asked.listener, asked.transport, then)
                 return None
             asked.seen = seen
         return self._plan(asked)
 
     def _answer_seen(self, asked: Asked, seen: Seen) -> None:
         asked.seen = seen
-        reply = self._plan(asked)
+        self._late(asked, partial(self._plan, asked))
+
+    def _late(self, asked: Asked, make: Callable[[], bytes | None]) -> None:
+        """Deliver what could not be said at once."""
+        try:
+            reply = make()
+        except Exception as error:
+            self._publish(Fault.of(error, time.time()))
+            reply = NOTHING
         if reply is not None:
             asked.deliver(reply)
 
@@ -181,7 +179,10 @@ class Responder:
     def _ask_tor(self, asked: Asked, command: Command, host: Host) -> None:
         request = Request(Spoken.SOCKS5, command, host, 0)
         self._lookups.ask(
-            request, asked.peer, asked.id, lambda answer: asked.deliver(self._of_answer(asked, command, answer))
+            request,
+            asked.peer,
+            asked.id,
+            lambda answer: self._late(asked, partial(self._of_answer, asked, command, answer)),
         )
 
     def _of_answer(self, asked: Asked, command: Command, answer: Answer | None) -> bytes:
@@ -220,7 +221,7 @@ class Responder:
                 asked.transport,
                 query.name,
                 dns.type_name(query.qtype),
-                rcode.name,
+                _NAMES[rcode],
                 answer,
                 addresses,
                 *asked.seen,
@@ -230,6 +231,7 @@ class Responder:
 
 
 _ANSWER = {DnsMode.REFUSE: DnsAnswer.REFUSE, DnsMode.ISSUE: DnsAnswer.ISSUE, DnsMode.TOR: DnsAnswer.TOR}
+_NAMES = {rcode: rcode.name for rcode in Rcode}  # a look into a table costs a fifth of the property
 _FAMILY = {dns.TYPE_A: 4, dns.TYPE_AAAA: 6}
 
 _RCODES: dict[int, Rcode] = {

@@ -125,7 +125,7 @@ class _Connection(asyncio.BufferedProtocol):
         reply = listener.responder.handle(message, self._peer, listener.address, "tcp", self._deliver)
         if reply is None:
             self._pending += 1
-        elif reply:
+        else:
             self._send(reply)
 
     def _deliver(self, reply: bytes) -> None:
@@ -137,7 +137,7 @@ class _Connection(asyncio.BufferedProtocol):
             self._hang_up()
 
     def _send(self, reply: bytes) -> None:
-        if self._transport is not None and not self._transport.is_closing():
+        if reply and self._transport is not None and not self._transport.is_closing():
             self._transport.write(len(reply).to_bytes(_LENGTH_BYTES) + reply)
 
     def _look(self) -> None:

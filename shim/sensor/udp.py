@@ -61,11 +61,11 @@ class UdpListener:
             assert isinstance(name, tuple)
             put = partial(self._put, name)
             reply = self._responder.handle(data, Peer(name[0], name[1]), self._address, "udp", put)
-            if reply:
+            if reply is not None:
                 put(reply)
 
     def _put(self, name: _Name, reply: bytes) -> None:
-        if len(self._outbox) < MAX_WAITING:
+        if reply and len(self._outbox) < MAX_WAITING:
             self._outbox.append((reply, name))
             self._some.set()
 
