@@ -128,6 +128,12 @@ def test_a_grandchild_that_outlives_its_parent_is_caught() -> None:
     assert (status, packets(plain)) == (1, {("dns", "8.8.8.8:53")})
 
 
+def test_a_flood_is_counted_to_its_end() -> None:
+    code = "import socket\nfor port in range(1, 701): socket.socket().connect_ex(('192.0.2.1', port))"
+    status, plain = report(*python(code))
+    assert (status, len(plain["leaks"])) == (1, 700)
+
+
 def test_a_late_leak_is_caught() -> None:
     status, plain = report(*python(f"import time; time.sleep(3)\n{RAW_QUERY}"))
     assert status == 1

@@ -18,6 +18,7 @@ from shim.lab.packets import Packet
 from shim.model import Process
 from shim.value import value
 from shim.witness.clues import Endpoint, Flow
+from shim.witness.looking import BUSY
 
 MAX_PACKET = 65_600
 ROUNDS = 256
@@ -25,6 +26,9 @@ ROUNDS = 256
 
 MAX_SIGHTINGS = 5000
 """Conversations kept. Above it they are only counted."""
+
+MAX_LOOKED_UP = 500
+"""Conversations whose sender is looked up: each may take a fifth of a second, in which nothing else is served."""
 
 _ETHERNET = struct.Struct("!6s6sH")
 _IP_TYPES = {4: 0x0800, 6: 0x86DD}
@@ -113,6 +117,8 @@ class Trap:
     def _sender(self, packet: Packet) -> tuple[Process | None, str | None]:
         if packet.transport not in ("tcp", "udp") or not packet.source_port:
             return None, "no_port"
+        if len(self._seen) >= MAX_LOOKED_UP:
+            return None, BUSY
         client, server = (
             Endpoint(str(packet.source), packet.source_port),
             Endpoint(str(packet.target), packet.target_port),
