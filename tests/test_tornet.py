@@ -48,6 +48,7 @@ _NUMBERS = count(1)
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    require_program("tor")
     require_namespaces()
     with running(tmp_path_factory.mktemp("tornet")) as site:
         yield site
