@@ -82,6 +82,11 @@ def test_the_executable_counts_and_not_what_a_process_calls_itself() -> None:
     assert chosen(SOCKS5, None, name="curl") == "advice.for.curl.socks5"
 
 
+def test_some_put_a_title_in_the_place_of_their_command_line() -> None:
+    assert chosen(SOCKS5, "/usr/bin/node", name="npm view left-p") == "advice.for.npm.dns"
+    assert chosen(SOCKS5, "/usr/bin/node", name="npmish") == "advice.for.node.dns"
+
+
 def test_names_fit_as_a_whole() -> None:
     for exe in ("/usr/bin/curlew", "/usr/bin/mycurl", "/curl/curl.sh", "/usr/bin/curl\n"):
         assert chosen(SOCKS5, exe) == f"advice.{SOCKS5}"
@@ -108,7 +113,7 @@ def test_the_first_program_and_the_first_row_that_fit_count() -> None:
 
 def test_what_only_readers_are_told_fits_nobody() -> None:
     for program in table().programs:
-        if not (program.names or program.paths or program.scripts or program.reasons):
+        if not (program.names or program.paths or program.scripts or program.titles or program.reasons):
             alone = Remedies(Table("2026-11-22", (program,)))
             assert alone.choose(finding(SOCKS5, Process(1, "", ""))) == f"advice.{SOCKS5}"
 

@@ -33,8 +33,9 @@ class Row:
 class Program:
     """Programs that are set alike, and how they are recognised: patterns with `*`, as in a shell.
 
-    `names` are those of executables, `paths` whole paths of such, `scripts` what an interpreter runs, `reasons` why
-    the program is unknown. None of them: a library, or something that hides in others' processes; for readers only.
+    `names` are those of executables, `paths` whole paths of such, `scripts` what an interpreter runs, `titles` what a
+    process calls itself, `reasons` why the program is unknown. None of them: a library, or something that hides in
+    others' processes; for readers only.
     """
 
     title: str
@@ -42,6 +43,7 @@ class Program:
     names: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
     scripts: tuple[str, ...] = ()
+    titles: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
 
 
