@@ -9,8 +9,6 @@ possible, until the name goes by SOCKS again while the address was left unused.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from shim.events import DnsQueried, LeakFound, RequestDecided
 from shim.judge import advice
 from shim.judge.hosts import canonical_name
@@ -62,13 +60,16 @@ class Beside:
     def named(self, event: RequestDecided) -> tuple[LeakFound, ...]:
         """A name went by SOCKS or HTTP CONNECT."""
         at, conn, request = event.at, event.conn, event.request
-        if request.credentials is not None:
-            request = replace(request, credentials=None)  # they are nobody's to keep
-        key = machine_of(event.peer), canonical_name(str(request.host))
-        query, told = self._asked.get(key, at) or (None, True)
-        self._named.put(key, (conn, request, not told), at)
-        if query is None:
+        host = request.host
+        if request.credentials is not None:  # they are nobody's to keep
+            request = Request(request.protocol, request.command, host, request.port)
+        key = machine_of(event.peer), canonical_name(host if isinstance(host, str) else str(host))
+        asked = self._asked.get(key, at)
+        if asked is None:  # nearly always
+            self._named.put(key, (conn, request, False), at)
             return ()
+        query, told = asked
+        self._named.put(key, (conn, request, not told), at)
         raised = self._raise_suffixed(key, at)
         if told:
             return raised

@@ -40,6 +40,7 @@ ENTRIES = 8192
 Address = IPv4Address | IPv6Address
 Findings = tuple[LeakFound, ...]
 _NONE: Findings = ()
+_NAME = Exposure.NAME
 _NOT_BESIDE = frozenset((NameKind.ONION, NameKind.ONION_WITH_SUFFIX, NameKind.REVERSE))
 
 
@@ -82,7 +83,7 @@ class Correlator:
 
     def _exposed(self, event: RequestDecided) -> Findings:
         exposure = event.verdict.exposure
-        if exposure is Exposure.NAME:  # the common case first
+        if exposure is _NAME:  # the common case first
             self._habits.named(event.peer.key, event.at)
             return self._beside.named(event)
         address = address_of(event)
