@@ -43,12 +43,14 @@ class Scripted:
         """What the next search finds, for all that it looks for."""
         self.remembered: list[Holding] = []
         self.preparing: Callable[[], bool] | None = None
+        self.done: list[str] = []
         self.closed = 0
 
     def glance(self, clue: Clue) -> Sighting | Trace:
         return self.known.get(clue) or Trace(clue, 5, 1000)
 
     def search(self, traces: Sequence[Trace], until: float) -> Iterator[Found]:
+        self.done.append("search")
         self.searches.put(list(traces))
         result = self.results.get(timeout=TIMEOUT_S)
         if isinstance(result, Exception):
@@ -57,6 +59,7 @@ class Scripted:
             yield Found(trace, result, HOLDING if result.process else None)
 
     def prepare(self, interrupted: Callable[[], bool]) -> bool:
+        self.done.append("prepare")
         return self.preparing is None or self.preparing()
 
     def remember(self, holding: Holding) -> None:
@@ -256,16 +259,17 @@ async def test_closing_tells_all_that_is_open_and_ends_the_thread() -> None:
     for number in range(3):
         bench.attributor.identify(f"c{number}", clue(number), heard.append)
     await bench.searching()
+    bench.attributor.identify("c3", clue(3), heard.append)
     assert len(threads()) == 1
     bench.looker.results.put(NAMED)
     bench.attributor.close()
     assert not threads()
     assert bench.looker.closed == 2  # one for the loop, one for the thread
-    assert await bench.told(3) == [(f"c{number}", None, TIMEOUT) for number in range(3)]
-    assert len(heard) == 3
+    assert await bench.told(4) == [(f"c{number}", None, TIMEOUT) for number in range(4)]
+    assert len(heard) == 4
     bench.attributor.close()
     bench.attributor.identify("c9", clue(9))
-    assert (await bench.told(4))[-1] == ("c9", None, OFF)
+    assert (await bench.told(5))[-1] == ("c9", None, OFF)
 
 
 async def test_a_bug_in_a_search_does_not_end_the_thread() -> None:
@@ -291,10 +295,13 @@ async def test_a_thread_that_cannot_look_leaves_everything_to_time_out() -> None
         assert await bench.told(1) == [("c1", None, TIMEOUT)]
 
 
-async def test_preparing_gives_way_to_what_is_asked(bench: Bench) -> None:
-    begun, asked = threading.Event(), threading.Event()
+async def test_preparing_gives_way_to_what_is_asked_and_goes_on(bench: Bench) -> None:
+    begun, asked, resumed = threading.Event(), threading.Event(), threading.Event()
 
     def preparing() -> bool:
+        if begun.is_set():
+            resumed.set()
+            return True
         begun.set()
         assert asked.wait(TIMEOUT_S)
         return False  # interrupted
@@ -306,7 +313,33 @@ async def test_preparing_gives_way_to_what_is_asked(bench: Bench) -> None:
     bench.looker.results.put(NAMED)
     asked.set()
     assert await bench.told(1) == [("c1", CURL, None)]
-    bench.looker.preparing = None
+    assert await asyncio.to_thread(resumed.wait, TIMEOUT_S)
+    assert bench.looker.done == ["prepare", "search", "prepare"]
+
+
+async def test_what_is_asked_comes_before_preparing(bench: Bench) -> None:
+    bench.looker.results.put(NAMED)
+    bench.attributor.identify("c1", clue(1))
+    await bench.told(1)
+    assert bench.looker.done[0] == "search"
+
+
+async def test_no_timer_stays_behind() -> None:
+    """A look-up that has ended leaves nothing in the loop."""
+    loop = asyncio.get_running_loop()
+    timers: list[asyncio.TimerHandle] = []
+
+    def call_later(delay: float, callback: Callable[..., object], *args: object) -> asyncio.TimerHandle:
+        timers.append(loop.call_later(delay, callback, *args))
+        return timers[-1]
+
+    looker, events = Scripted(), list[Event]()
+    looker.results.put(NAMED)
+    with closing(Attributor(events.append, loop.call_soon_threadsafe, call_later, open_looker=lambda: looker)) as each:
+        known = asyncio.Event()
+        each.identify("c1", clue(1), lambda _: known.set(), within_s=TIMEOUT_S)
+        await known.wait()
+    assert [timer.cancelled() for timer in timers] == [True, True]
 
 
 async def test_a_bug_while_preparing_does_not_end_the_thread(bench: Bench) -> None:
@@ -325,6 +358,7 @@ async def test_a_bug_while_preparing_does_not_end_the_thread(bench: Bench) -> No
 def test_long_searches_without_end_get_half_of_the_time() -> None:
     pace = Pace()
     assert [pace.rest_after(0.0, 0.125) for _ in range(8)] == [0.0] * 4 + [0.125] * 4
+    assert pace.rest_after(0.125, 0.125) == 0.0  # a rest counts
 
 
 def test_a_thread_that_has_waited_need_not_rest() -> None:

@@ -165,6 +165,40 @@ def test_who_may_not_be_looked_into_is_passed_over(tree: Counted, witness: Witne
     assert searched(witness, tree, 2101, 1140) == [101, None]
 
 
+def test_another_users_socket_is_not_searched_for_without_the_right(
+    tree: Counted, witness: Witness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(witness, "_sees_all", False)
+    with listening() as server, socket.create_connection(server.getsockname()):
+        accepted, _ = server.accept()
+        with accepted:
+            clue = of_connection(accepted)
+            assert clue is not None
+            assert isinstance(witness.glance(clue), Trace)
+            monkeypatch.setattr(witness, "_uid", os.geteuid() + 1)
+            assert witness.glance(clue) == Sighting(None, NOT_PERMITTED, os.geteuid())
+            # Meanwhile the socket that was searched for has gone, and another one has its place.
+            (found,) = witness.search([Trace(clue, 5, 1000)], time.monotonic() + 20)
+            assert found.sighting.reason == GONE
+
+
+def test_a_childs_table_says_nothing_of_its_parent(tree: Counted, witness: Witness) -> None:
+    tree.open(110, 5, "socket:[7]")
+    tree.add(149, "child", parent=110, sockets={5: 7, 6: 8})
+    (found,) = witness.search([Trace(CLUE, 7, 1000)], time.monotonic() + 20)
+    assert found.holding is not None
+    assert (found.holding.stat.pid, found.holding.descriptor, found.holding.table) == (110, 5, None)
+    (found,) = witness.search([Trace(CLUE, 8, 1000)], time.monotonic() + 20)
+    assert found.holding is not None
+    assert (found.holding.stat.pid, found.holding.table) == (149, tree.table(149))
+
+
+def test_a_process_is_described_once(tree: Counted, witness: Witness, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert searched(witness, tree, 1140) == [140]
+    monkeypatch.setattr("shim.witness.witness.describe", None)
+    assert searched(witness, tree, 2140) == [140]
+
+
 def test_who_closes_the_socket_while_it_is_looked_at_is_gone(
     tree: Counted, witness: Witness, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -162,8 +162,8 @@ class Attributor:
         job.timer = self._call_later(self._timeout_s, self._settle, job, late)
         if then is not None:
             job.hold = self._call_later(within_s, job.release, late)
-        self._start()
         self._queue.put(job)
+        self._start()
 
     def close(self) -> None:
         """End the thread; what is still open is told as timed out."""

@@ -5,8 +5,8 @@ A guess where to look is never an answer: what is returned holds that very socke
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import islice
+from collections.abc import Mapping
+from itertools import islice, product
 
 from shim.model import Process
 from shim.witness.looking import Holding
@@ -28,6 +28,9 @@ SOCKETS = 1024
 
 FREE = 32
 """Free descriptor numbers remembered of a process: it gets them in this order (POSIX: the lowest first)."""
+
+_ORDER = sorted(product(range(PROBES), range(NUMBERS)), key=lambda guess: guess[0] + 4 * guess[1])
+"""Which holder (0 is the latest), and which of its guesses: the second comes along with the first of the fifth holder."""
 
 
 class Holder:
@@ -80,8 +83,13 @@ class Holders:
         return self._guess([holder for holder in latest_first if holder.uid == uid], inode)
 
     def _guess(self, holders: list[Holder], inode: int) -> Process | None:
-        """The best guess for each holder, then the second best: as far as PROBES go."""
-        for holder, number in islice(_by_rank(holders), PROBES):
+        """Guess after guess, as far as PROBES go."""
+        likely = (
+            (holders[index], holders[index].guesses[rank])
+            for index, rank in _ORDER
+            if index < len(holders) and rank < len(holders[index].guesses)
+        )
+        for holder, number in islice(likely, PROBES):
             if self._proc.socket_at(holder.stat.pid, number) == inode:
                 return self._confirm(holder, number)
         for holder in holders[:LIVES]:
@@ -132,10 +140,3 @@ def free(listed: tuple[int, ...]) -> list[int]:
     """The numbers that a process will get next."""
     taken = set(listed)
     return [number for number in range(len(taken) + FREE) if number not in taken][:FREE]
-
-
-def _by_rank(holders: list[Holder]) -> Iterator[tuple[Holder, int]]:
-    for rank in range(NUMBERS):
-        for holder in holders:
-            if rank < len(holder.guesses):
-                yield holder, holder.guesses[rank]
