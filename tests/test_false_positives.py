@@ -1,0 +1,231 @@
+"""What people took for a leak, or were told is one, and is none: all of it stays below *probable*.
+
+Each story is named after the thread in which somebody could not tell. It runs through the whole fold: judged, joined,
+named and advised as in a running shim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
+
+import pytest
+from stories import HERE, Story
+
+from shim.advice import table
+from shim.events import FirstBytesSeen, LeakFound, ProcessIdentified, ProcessSought, RequestDecided
+from shim.judge.attributed import fold
+from shim.model import Confidence, DnsMode, Mode, Process, Protocol
+
+V4 = IPv4Address("93.184.216.34")
+FIREFOX = Process(7, "firefox-esr", "/usr/lib/firefox-esr/firefox-esr")
+CHROMIUM = Process(8, "chromium", "/usr/lib/chromium/chromium")
+ELECTRUM = Process(9, "electrum", "/usr/bin/python3.11", script="electrum")
+PEERS = [IPv4Address("198.51.100.1") + 7 * number for number in range(40)]
+
+
+def first_bytes(story: Story, protocol: str, name: str | None, *, address: bool = False) -> None:
+    """What the last connection said first."""
+    last = story.events[-1]
+    assert isinstance(last, RequestDecided)
+    story.tell(FirstBytesSeen(story.at, last.conn, protocol, name, address, False))
+
+
+def a_typed_address_in_chromium(story: Story) -> None:
+    story.connect(str(V4), 80)
+    first_bytes(story, "http", None, address=True)
+
+
+def a_typed_address_in_curl_with_a_proxy_that_resolves(story: Story) -> None:
+    """everything.curl.dev, SOCKS: --socks5-hostname sends a typed address in binary all the same."""
+    story.connect("www.example.com")
+    story.connect(V4, 443)
+    first_bytes(story, "tls", None)
+    story.connect(V4, 80)
+    first_bytes(story, "http", None, address=True)
+
+
+def a_typed_address_by_socks4a(story: Story) -> None:
+    story.connect(str(V4), 80, protocol=Protocol.SOCKS4A)
+
+
+def an_address_of_the_sixth_version_in_brackets(story: Story) -> None:
+    story.connect("[2001:db8::1]", 443)
+    story.connect(IPv6Address("2001:db8::2"), 443)
+
+
+def hard_coded_peers_as_in_electrum_147(story: Story) -> None:
+    """electrum #147: a list of servers holds addresses, and names too; all warned alike."""
+    for address in PEERS:
+        story.connect(address, 50002)
+        first_bytes(story, "tls", None)
+    story.connect("electrum.example.org", 50002)
+
+
+def peers_of_a_swarm_as_in_bisq(story: Story) -> None:
+    """Bitcoin's network under bisq: every peer is an address, on a port that no site has."""
+    for address in PEERS:
+        story.connect(address, 8333)
+
+
+def seeds_that_are_addresses_and_one_name(story: Story) -> None:
+    """A web service given by address among names: nobody's resolver was asked."""
+    for number, address in enumerate(PEERS):
+        story.connect(address, 443)
+        if number % 4 == 0:
+            story.connect(f"seed{number}.example.org", 443)
+
+
+def torsocks_resolves_over_tor_first(story: Story) -> None:
+    """monero #6218 is torsocks failing; this is torsocks working."""
+    for number, address in enumerate(PEERS):
+        story.resolve(f"host{number}.example.org", str(address))
+        story.connect(str(address), 443)
+        first_bytes(story, "tls", f"host{number}.example.org")
+
+
+def dnscrypt_stamps_as_in_discussion_3252(story: Story) -> None:
+    """dnscrypt-proxy discussion 3252: a stamp holds the resolver's address, so Tor's warning is of no use."""
+    for address in ("1.1.1.1", "9.9.9.9", "149.112.112.112", "8.8.8.8", "94.140.14.14", "185.222.222.222"):
+        for _ in range(3):
+            story.connect(IPv4Address(address), 443)
+            first_bytes(story, "tls", None)
+
+
+def dns_over_tls_by_address(story: Story) -> None:
+    for address in PEERS[:9]:
+        story.connect(address, 853)
+        story.connect(address, 53)
+
+
+def redis_on_loopback_as_in_freellmapi(story: Story) -> None:
+    """A program with ALL_PROXY set asks the proxy for its own database; nothing of it concerns a resolver."""
+    for host in ("127.0.0.1", "localhost", "redis.localhost"):
+        story.connect(host, 6379)
+    story.connect(IPv4Address("127.0.0.1"), 6379)
+
+
+def users_of_a_dns_port_over_tor(story: Story) -> None:
+    """Tor's manual, DNSPort and TransPort: names are looked up here, but over Tor; the warning is then wrong."""
+    for number in range(9):
+        name, address = f"site{number}.example.org", str(PEERS[number])
+        story.ask(name, "A", tor=address)
+        story.ask(name, "AAAA", tor=address)
+        story.connect(IPv4Address(address), 443)
+        first_bytes(story, "tls", name)
+
+
+def prefetch_over_a_dns_port_over_tor(story: Story) -> None:
+    """SwitchyOmega #1235 with the names going to Tor: seen twice, learned by nobody else."""
+    for number in range(5):
+        story.connect(f"site{number}.example.org")
+        story.ask(f"site{number}.example.org", "HTTPS")
+
+
+def chromiums_probes_for_lying_resolvers(story: Story) -> None:
+    for label in ("qwhjdkzlmn", "xkcdpvbtrs", "plmoknijbu"):
+        story.ask(label)
+
+
+def firefox_asks_whether_doh_is_welcome(story: Story) -> None:
+    story.ask("use-application-dns.net")
+
+
+def one_look_up_of_a_program_that_is_not_meant_to_use_tor(story: Story) -> None:
+    """dnsleaktest #24, DNS-Hop #5: where there is nothing to compare with, nothing has failed."""
+    story.ask("updates.example.org")
+
+
+def one_address_each_from_many_clients(story: Story) -> None:
+    """Portmaster #1322: no name is put to an address only because somebody else has asked for it."""
+    for number, address in enumerate(PEERS):
+        peer = type(HERE)(f"192.0.2.{number}", 40000)
+        story.resolve("cdn.example.org", str(address), peer)
+        story.connect(address, 443, type(HERE)(f"192.0.2.{number + 100}", 40000))
+
+
+Tell = Callable[[Story], None]
+
+STORIES: list[tuple[Tell, DnsMode]] = [
+    (a_typed_address_in_chromium, DnsMode.REFUSE),
+    (a_typed_address_in_curl_with_a_proxy_that_resolves, DnsMode.REFUSE),
+    (a_typed_address_by_socks4a, DnsMode.REFUSE),
+    (an_address_of_the_sixth_version_in_brackets, DnsMode.REFUSE),
+    (hard_coded_peers_as_in_electrum_147, DnsMode.REFUSE),
+    (peers_of_a_swarm_as_in_bisq, DnsMode.REFUSE),
+    (seeds_that_are_addresses_and_one_name, DnsMode.REFUSE),
+    (torsocks_resolves_over_tor_first, DnsMode.REFUSE),
+    (dnscrypt_stamps_as_in_discussion_3252, DnsMode.REFUSE),
+    (dns_over_tls_by_address, DnsMode.REFUSE),
+    (users_of_a_dns_port_over_tor, DnsMode.TOR),
+    (prefetch_over_a_dns_port_over_tor, DnsMode.TOR),
+    (chromiums_probes_for_lying_resolvers, DnsMode.REFUSE),
+    (firefox_asks_whether_doh_is_welcome, DnsMode.REFUSE),
+    (one_look_up_of_a_program_that_is_not_meant_to_use_tor, DnsMode.REFUSE),
+    (one_address_each_from_many_clients, DnsMode.REFUSE),
+]
+SILENT = (torsocks_resolves_over_tor_first,)
+
+
+def told(tell: Tell, mode: Mode, dns: DnsMode, process: Process | None) -> list[LeakFound]:
+    """The findings of a story whose every connection is looked up."""
+    story = Story(mode, dns)
+    tell(story)
+    folded = fold(table())
+    found: list[LeakFound] = []
+    for event in story.events:
+        if isinstance(event, RequestDecided):
+            found += folded.feed(ProcessSought(event.at, event.conn))
+            found += folded.feed(event)
+            found += folded.feed(ProcessIdentified(event.at, event.conn, process, None if process else "gone"))
+        else:
+            found += folded.feed(event)
+    return found
+
+
+@pytest.mark.parametrize("process", [None, ELECTRUM], ids=["unknown", "known"])
+@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize(("tell", "dns"), STORIES, ids=[tell.__name__ for tell, _ in STORIES])
+def test_it_stays_below_probable(tell: Tell, dns: DnsMode, mode: Mode, process: Process | None) -> None:
+    found = told(tell, mode, dns, process)
+    assert [each for each in found if each.confidence is not Confidence.POSSIBLE] == []
+    assert bool(found) is (tell not in SILENT)
+
+
+@pytest.mark.parametrize("process", [FIREFOX, CHROMIUM])
+def test_a_typed_address_in_a_browser_has_nothing_to_change(process: Process) -> None:
+    found = told(a_typed_address_in_chromium, Mode.WARN, DnsMode.REFUSE, process)
+    assert {(each.confidence, each.advice) for each in found} == {(Confidence.POSSIBLE, "advice.for.browser.text")}
+    assert "typed_literal_likely" in found[0].evidence
+
+
+def test_redis_on_loopback_is_told_as_misrouted_and_as_nothing_else() -> None:
+    """Its destination is certain, so its confidence is; but no name is in question, and it is no leak of one."""
+    found = told(redis_on_loopback_as_in_freellmapi, Mode.WARN, DnsMode.REFUSE, None)
+    assert {(each.kind, each.rule, each.advice) for each in found} == {
+        ("local_destination", "L23", "advice.local_destination")
+    }
+
+
+def test_benign_endpoints_come_with_the_reason() -> None:
+    found = told(dnscrypt_stamps_as_in_discussion_3252, Mode.WARN, DnsMode.REFUSE, None)
+    assert {each.rule for each in found} == {"L21"}
+    assert all("known_doh_address" in each.evidence for each in found)
+
+
+def resolver_here(story: Story) -> None:
+    """The same shape, and a leak: addresses of sites, one after the other, and never a name."""
+    for address in PEERS[:6]:
+        story.connect(address, 443)
+
+
+def site_behind_an_address(story: Story) -> None:
+    """The same address, and a leak: the name that was looked up stands in the first bytes."""
+    story.connect(V4, 443)
+    first_bytes(story, "tls", "www.example.org")
+
+
+@pytest.mark.parametrize("tell", [resolver_here, site_behind_an_address])
+def test_a_leak_of_the_same_shape_is_told_apart(tell: Tell) -> None:
+    found = told(tell, Mode.WARN, DnsMode.REFUSE, None)
+    assert found[-1].confidence is Confidence.PROBABLE
