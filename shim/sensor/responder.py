@@ -140,43 +140,41 @@ class Responder:
     def _plan(self, asked: Asked) -> bytes | None:
         query = asked.query
         pointer = dns.address_of_pointer(query) if query.qtype == dns.TYPE_PTR else None
-        match self._bench.plan(query.name, query.qtype, pointer):
-            case Plan.REFUSE:
-                return self._refuse(asked, Rcode[self._bench.dns.refusal])
-            case Plan.NXDOMAIN:
-                return self._refuse(asked, Rcode.NXDOMAIN)
-            case Plan.EMPTY:
-                return self._finish(asked, dns.empty(query), Rcode.NOERROR, _ANSWER[self._bench.dns.mode])
-            case Plan.ISSUE4:
-                return self._issue(asked, 4)
-            case Plan.ISSUE6:
-                return self._issue(asked, 6)
-            case Plan.POINTER:
-                return self._point(asked, pointer)
-            case Plan.RESOLVE:
-                self._ask_tor(asked, Command.RESOLVE, query.name)
-            case Plan.RESOLVE_PTR:
-                assert pointer is not None
-                self._ask_tor(asked, Command.RESOLVE_PTR, pointer)
-        return None
+        plan = self._bench.plan(query.name, query.qtype, pointer)
+        if plan is REFUSE:
+            return self._refuse(asked, _BY_NAME[self._bench.dns.refusal])
+        if plan is ISSUE4:
+            return self._issue(asked, 4)
+        if plan is EMPTY:
+            return self._finish(asked, dns.empty(query), NOERROR, _ANSWER[self._bench.dns.mode])
+        if plan is ISSUE6:
+            return self._issue(asked, 6)
+        if plan is POINTER:
+            return self._point(asked, pointer)
+        if plan is NXDOMAIN:
+            return self._refuse(asked, Rcode.NXDOMAIN)
+        if plan is RESOLVE_PTR:
+            assert pointer is not None
+            return self._ask_tor(asked, Command.RESOLVE_PTR, pointer)
+        return self._ask_tor(asked, Command.RESOLVE, query.name)
 
     def _refuse(self, asked: Asked, rcode: Rcode) -> bytes:
-        return self._finish(asked, dns.refuse(asked.query, rcode), rcode, DnsAnswer.REFUSE)
+        return self._finish(asked, dns.refuse(asked.query, rcode), rcode, BY_REFUSAL)
 
     def _issue(self, asked: Asked, family: int) -> bytes:
         address = self._bench.issue(asked.query.name, family, asked.at)
         if address is None:  # the pool is full: no live entry is given up for a new one
             return self._refuse(asked, Rcode.SERVFAIL)
         reply = dns.answer(asked.query, (address,), ISSUED_TTL_S)
-        return self._finish(asked, reply, Rcode.NOERROR, DnsAnswer.ISSUE, (address,))
+        return self._finish(asked, reply, NOERROR, BY_ISSUE, (address,))
 
     def _point(self, asked: Asked, pointer: IpAddress | None) -> bytes:
         name = None if pointer is None else self._bench.name_of(pointer, asked.at)
         if name is None:
             return self._refuse(asked, Rcode.NXDOMAIN)
-        return self._finish(asked, dns.pointer(asked.query, name, ISSUED_TTL_S), Rcode.NOERROR, DnsAnswer.ISSUE)
+        return self._finish(asked, dns.pointer(asked.query, name, ISSUED_TTL_S), NOERROR, BY_ISSUE)
 
-    def _ask_tor(self, asked: Asked, command: Command, host: Host) -> None:
+    def _ask_tor(self, asked: Asked, command: Command, host: Host) -> bytes | None:
         request = Request(Spoken.SOCKS5, command, host, 0)
         self._lookups.ask(
             request,
@@ -184,6 +182,7 @@ class Responder:
             asked.id,
             lambda answer: self._late(asked, partial(self._of_answer, asked, command, answer)),
         )
+        return None
 
     def _of_answer(self, asked: Asked, command: Command, answer: Answer | None) -> bytes:
         """What Tor's answer is in DNS. RESOLVE gives one address, of whichever family the exit prefers."""
@@ -230,6 +229,13 @@ class Responder:
         return dns.fit(query, reply, tcp=asked.transport == "tcp")
 
 
+REFUSE, NXDOMAIN, EMPTY = Plan.REFUSE, Plan.NXDOMAIN, Plan.EMPTY
+ISSUE4, ISSUE6, POINTER = Plan.ISSUE4, Plan.ISSUE6, Plan.POINTER
+RESOLVE, RESOLVE_PTR = Plan.RESOLVE, Plan.RESOLVE_PTR
+NOERROR, BY_REFUSAL, BY_ISSUE = Rcode.NOERROR, DnsAnswer.REFUSE, DnsAnswer.ISSUE
+"""What each query needs: reaching a member through its class costs 0.2 us in Python 3.11, and a query reached ten."""
+
+_BY_NAME = {rcode.name: rcode for rcode in Rcode}
 _ANSWER = {DnsMode.REFUSE: DnsAnswer.REFUSE, DnsMode.ISSUE: DnsAnswer.ISSUE, DnsMode.TOR: DnsAnswer.TOR}
 _NAMES = {rcode: rcode.name for rcode in Rcode}  # a look into a table costs a fifth of the property
 _FAMILY = {dns.TYPE_A: 4, dns.TYPE_AAAA: 6}
