@@ -30,7 +30,7 @@ FREE = 32
 """Free descriptor numbers remembered of a process: it gets them in this order (POSIX: the lowest first)."""
 
 _ORDER = sorted(product(range(PROBES), range(NUMBERS)), key=lambda guess: guess[0] + 4 * guess[1])
-"""Which holder (0 is the latest), and which of its guesses: the second comes along with the first of the fifth holder."""
+"""Which holder (0 is the latest), and which of its guesses: the second comes with the first of the fifth holder."""
 
 
 class Holder:
