@@ -8,6 +8,9 @@ from __future__ import annotations
 from shim.judge.hosts import address_from_text, is_local_address, is_local_name
 from shim.model import Command, Exposure, Knowledge, Request, Standing
 
+# By names of their own: an attribute of an enumeration costs 0.1 us (CPython 3.11), and every request is classified.
+_CONNECT, _RESOLVE, _NAME = Command.CONNECT, Command.RESOLVE, Exposure.NAME
+
 _BY_STANDING = {
     Standing.ISSUED: Exposure.ISSUED,
     Standing.STALE: Exposure.ISSUED,
@@ -22,7 +25,7 @@ def classify(request: Request, knowledge: Knowledge) -> Exposure:
     local to it: a name such as printer.local is, because asking for it tells the exit a name of this network.
     """
     command = request.command
-    if command is not Command.CONNECT and command is not Command.RESOLVE:
+    if command is not _CONNECT and command is not _RESOLVE:
         return Exposure.NOT_APPLICABLE
     host = request.host
     if not isinstance(host, str):
@@ -30,8 +33,8 @@ def classify(request: Request, knowledge: Knowledge) -> Exposure:
     else:
         literal = address_from_text(host)
         if literal is None:
-            return Exposure.LOCAL if is_local_name(host) else Exposure.NAME
+            return Exposure.LOCAL if is_local_name(host) else _NAME
         address, form = literal, Exposure.ADDRESS_AS_TEXT
-    if command is Command.CONNECT and is_local_address(address):
+    if command is _CONNECT and is_local_address(address):
         return Exposure.LOCAL
     return _BY_STANDING.get(knowledge.standing, form)

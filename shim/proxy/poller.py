@@ -37,6 +37,9 @@ FaultHandler = Callable[[Exception], None]
 class Poller:
     """The face of both poll sets: descriptors, the events wanted of each, and the bound method that serves it."""
 
+    modify: Callable[[int, int], None]
+    """Want other events (the second) of a descriptor (the first); 0 means only that it broke."""
+
     def __init__(self, on_fault: FaultHandler) -> None:
         self._handlers: dict[int, Handler] = {}
         self._on_fault = on_fault
@@ -47,10 +50,6 @@ class Poller:
 
     def register(self, fd: int, events: int, handler: Handler) -> None:
         """Start watching `fd`."""
-        raise NotImplementedError
-
-    def modify(self, fd: int, events: int) -> None:
-        """Want other events of `fd`; 0 means only that it broke."""
         raise NotImplementedError
 
     def rebind(self, fd: int, handler: Handler) -> None:
@@ -111,6 +110,7 @@ class EpollPoller(Poller):
     def __init__(self, on_fault: FaultHandler) -> None:
         super().__init__(on_fault)
         self._epoll = select.epoll()
+        self.modify = self._epoll.modify
 
     def fileno(self) -> int:
         return self._epoll.fileno()
@@ -118,9 +118,6 @@ class EpollPoller(Poller):
     def register(self, fd: int, events: int, handler: Handler) -> None:
         self._handlers[fd] = handler
         self._epoll.register(fd, events)
-
-    def modify(self, fd: int, events: int) -> None:
-        self._epoll.modify(fd, events)
 
     def forget(self, fd: int) -> None:
         # close(2) takes the descriptor out of the set by itself: one system call saved a socket.
@@ -151,15 +148,13 @@ class SelectorPoller(Poller):
         super().__init__(on_fault)
         self._selector = selectors.DefaultSelector()
         self._wanted: dict[int, int] = {}
+        self.modify = self._want
 
     def fileno(self) -> int:
         return self._selector.fileno()
 
     def register(self, fd: int, events: int, handler: Handler) -> None:
         self._handlers[fd] = handler
-        self._want(fd, events)
-
-    def modify(self, fd: int, events: int) -> None:
         self._want(fd, events)
 
     def forget(self, fd: int) -> None:

@@ -295,12 +295,14 @@ class Tunnel:
     def _close(self, reason: str) -> None:
         ticket, self._ticket = self._ticket, None
         assert ticket is not None
-        plane = self._plane
+        up, down, plane = self._up, self._down, self._plane
         if self._slot is not None:
             self._slot.discard(self)
-        for way in (self._up, self._down):
-            if way.pipe is not None and plane.pipes is not None:
-                plane.pipes.give_back(way.pipe)
-            plane.poller.forget(way.source.fileno())
-            way.source.close()
-        ticket.end(self._up.count, self._down.count, reason)
+        if plane.pipes is not None:
+            for pipe in (up.pipe, down.pipe):
+                if pipe is not None:
+                    plane.pipes.give_back(pipe)
+        for sock in (up.source, down.source):
+            plane.poller.forget(sock.fileno())
+            sock.close()
+        ticket.end(up.count, down.count, reason)
