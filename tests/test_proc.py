@@ -12,7 +12,17 @@ import pytest
 from rig.procfs import Procfs
 
 from shim.witness import proc
-from shim.witness.proc import Proc, Stat, Table, age, parse_arguments, parse_control_group, parse_stat, parse_uid
+from shim.witness.proc import (
+    Proc,
+    Stat,
+    Table,
+    age,
+    parse_arguments,
+    parse_control_group,
+    parse_group,
+    parse_stat,
+    parse_uid,
+)
 
 CURL = (
     b"31337 (curl) S 812 31337 790 34816 31337 4194304 512 0 0 0 1 0 0 0 20 0 2 0 543617 91234304 3000 "
@@ -83,6 +93,13 @@ def test_a_control_group(raw: bytes, path: str) -> None:
 )
 def test_the_real_user(raw: bytes, uid: int | None) -> None:
     assert parse_uid(raw) == uid
+
+
+@pytest.mark.parametrize(
+    ("raw", "group"), [(b"Name:\tx\nTgid:\t4242\nNgid:\t0\nPid:\t4250\n", 4242), (b"", None), (b"Pid:\t4250\n", None)]
+)
+def test_the_process_of_a_thread_stands_in_its_status(raw: bytes, group: int | None) -> None:
+    assert parse_group(raw) == group
 
 
 def test_the_newest_process_comes_first_also_after_the_numbers_began_anew(tmp_path: Path) -> None:

@@ -357,3 +357,24 @@ def test_what_one_witness_found_another_sees_at_a_glance(witness: Witness, stack
     assert found.holding is not None
     witness.remember(found.holding)
     assert pid_of(witness.glance(second)) == pid
+
+
+THREAD = """
+import socket, sys, threading
+def work():
+    with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as sock:
+        sock.recv(1)
+threads = [threading.Thread(target=work) for _ in range(3)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+
+
+def test_a_thread_has_a_number_of_its_own_and_is_named_as_its_process(witness: Witness, stack: ExitStack) -> None:
+    """The latest number given out is that of a thread: whoever looks there first finds the sockets of its process."""
+    server = stack.enter_context(listening())
+    client = stack.enter_context(subprocess.Popen([sys.executable, "-c", THREAD, str(server.getsockname()[1])]))
+    socks = [stack.enter_context(server.accept()[0]) for _ in range(3)]
+    pids = {pid_of(seen(witness, clue_of(sock))) for sock in socks}
+    stack.close()
+    assert pids == {client.pid}

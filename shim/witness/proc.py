@@ -72,6 +72,10 @@ class Proc:
         """The real user it runs as."""
         return parse_uid(self._read(f"{pid}/status"))
 
+    def process_of(self, number: int) -> int:
+        """The process that a number belongs to: it may be that of a thread, which has a folder like a process's."""
+        return parse_group(self._read(f"{number}/status")) or number
+
     def exists(self, pid: int) -> bool:
         """Whether there is a process of this number."""
         return os.path.exists(f"{self._root}/{pid}")
@@ -172,6 +176,14 @@ def parse_uid(raw: bytes) -> int | None:
     """The real uid of one /proc/PID/status."""
     for line in raw.splitlines():
         if line.startswith(b"Uid:"):
+            return int(line.split()[1])
+    return None
+
+
+def parse_group(raw: bytes) -> int | None:
+    """The thread group of one /proc/PID/status: the number of the process."""
+    for line in raw.splitlines():
+        if line.startswith(b"Tgid:"):
             return int(line.split()[1])
     return None
 

@@ -152,9 +152,10 @@ class Witness:
         table = self._table(pid)
         for inode in table.sockets.keys() & wanted.keys():
             descriptor = table.sockets[inode]
-            stat = self._maker(pid, descriptor, inode)
+            process = self._proc.process_of(pid)
+            stat = self._maker(process, descriptor, inode)
             if stat is not None:
-                whole = table if stat.pid == pid else None
+                whole = table if stat.pid == process else None
                 yield from (self._describe(trace, stat, descriptor, whole) for trace in wanted.pop(inode))
 
     def _table(self, pid: int) -> Table:
