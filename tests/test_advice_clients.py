@@ -1,0 +1,151 @@
+"""Real programs that leak: each finding names the program and its exact advice, and is gone once that is obeyed.
+
+Programs and shim run in a namespace without a network; the way out is a unix socket to the tests' own upstream.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from rig.advised import BY_ADDRESS, BY_QUERY, HIDDEN, SOCKS_PROXY_AGENT, Case
+from rig.clients import Program, Task, curl
+from rig.namespace import Namespace
+from rig.programs import missing, require_namespaces, require_program
+from rig.shim import Line, Shim
+from rig.upstream import Upstream
+
+from shim.advice import table
+from shim.locale import catalogue
+
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(60)]
+
+ENGLISH, JAPANESE = catalogue("en"), catalogue("ja")
+HOSTS = {"page.test": "93.184.216.34", "hangup.test": "93.184.216.35"}
+LAST = "93.184.216.99"
+TRIES = 5
+
+
+class Bench:
+    """A shim in a namespace, and what programs there make it find."""
+
+    def __init__(self, space: Namespace, shim: Shim) -> None:
+        self._space = space
+        self.shim = shim
+
+    def run(self, program: Program, host: str, folder: Path) -> None:
+        """One program to its end; it may fail, since the page is no repository and no package list."""
+        folder.mkdir()
+        command = program(Task(host, self.shim.socks, self.shim.http, folder))
+        for needed in command.programs:
+            require_program(needed)
+        if str(SOCKS_PROXY_AGENT) in command.argv and not SOCKS_PROXY_AGENT.exists():
+            missing("needs the package socks-proxy-agent that npm brings along")
+        self._space.run(command.argv, command.env, timeout_s=30)
+
+    def leaked(self, case: Case, host: str, folder: Path) -> Line:
+        """The finding of a program as it was. One that ends too soon, on a busy machine, cannot be named: try again."""
+        folder.mkdir()
+        named: list[Line] = []
+        for number in range(TRIES):
+            mark = self.shim.mark()
+            self.run(case.before, host, folder / str(number))
+            self.shim.wait_for("leak_found", mark, kind=case.kind)
+            self._settle(folder)
+            found = self.shim.find("leak_found", mark, kind=case.kind)
+            if named := [line for line in found if line["process"] and not is_last(line)]:
+                break
+        assert named, [line.get("process_reason") for line in found]
+        return named[0]
+
+    def clean(self, case: Case, host: str, folder: Path) -> list[Line]:
+        """What gives anything away in a program that does as it was advised. Its name must have gone to the proxy."""
+        mark = self.shim.mark()
+        self.run(case.after, host, folder)
+        self._settle(folder)
+        requests = self.shim.find("request_decided", mark)
+        by_name = [line for line in requests if line["exposure"] == "name"]
+        assert [line for line in by_name if line["destination"].startswith(f"{host}:")]
+        telling = [line for line in requests if line not in by_name] + self.shim.find("leak_found", mark)
+        return [line for line in telling if not is_last(line)] + self.shim.find("dns_query", mark)
+
+    def _settle(self, folder: Path) -> None:
+        """Wait until all that came before has been told: a finding that is made now is told after them."""
+        mark = self.shim.mark()
+        after = Task(LAST, self.shim.socks, self.shim.http, folder)
+        self._space.run(curl("--socks5")(after).argv)
+        self.shim.wait_for("leak_found", mark, destination=f"{LAST}:80")
+
+
+def is_last(line: Line) -> bool:
+    """Whether it belongs to the request that is made only to come after all others."""
+    return bool(line["destination"] == f"{LAST}:80")
+
+
+@contextmanager
+def bench(folder: Path, hosts: dict[str, str], upstream: Upstream, *options: str) -> Iterator[Bench]:
+    require_namespaces()
+    resolver = "127.0.0.1" if "--dns" in options else None
+    with (
+        Namespace(folder, hosts, resolver) as space,
+        Shim("--http", "127.0.0.1:0", *options, upstream=upstream.unix, prefix=space.prefix) as shim,
+    ):
+        yield Bench(space, shim)
+
+
+@pytest.fixture(scope="module")
+def listed(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterator[Bench]:
+    """Where a hosts file resolves names."""
+    with bench(tmp_path_factory.mktemp("listed"), HOSTS, upstream) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def sensed(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterator[Bench]:
+    """Where the sensor is the resolver, and refuses."""
+    own = {socket.gethostname(): "127.0.1.1"}  # Firefox looks up the machine's own name, which a hosts file has
+    with bench(tmp_path_factory.mktemp("sensed"), own, upstream, "--dns", "127.0.0.1:53") as made:
+        yield made
+
+
+def assert_advised(found: Line, case: Case) -> None:
+    """The program by its name, its exact advice, and in it the setting that the mended program has."""
+    process = found["process"]
+    assert process is not None, found["process_reason"]
+    assert (process.get("script") or process["name"]).startswith(case.program)
+    assert found["advice"] == ENGLISH.text(f"advice.for.{case.advice}")
+    assert found["advice"] in found["message"]
+    assert case.setting in found["advice"]
+    assert case.setting in JAPANESE.text(f"advice.for.{case.advice}")
+
+
+@pytest.mark.parametrize("case", BY_ADDRESS, ids=str)
+def test_a_program_that_looks_names_up(case: Case, listed: Bench, tmp_path: Path) -> None:
+    assert_advised(listed.leaked(case, f"{case.service}.test", tmp_path / "before"), case)
+    assert listed.clean(case, f"{case.service}.test", tmp_path / "after") == []
+
+
+@pytest.mark.parametrize("case", BY_QUERY, ids=str)
+def test_a_program_that_asks_dns(case: Case, sensed: Bench, tmp_path: Path) -> None:
+    assert_advised(sensed.leaked(case, f"{case.service}.before.test", tmp_path / "before"), case)
+    assert sensed.clean(case, f"{case.service}.after.test", tmp_path / "after") == []
+
+
+@pytest.mark.parametrize("case", HIDDEN, ids=str)
+def test_what_hides_in_another_program_has_its_advice_in_the_documents(
+    case: Case, listed: Bench, tmp_path: Path
+) -> None:
+    found = listed.leaked(case, "page.test", tmp_path / "before")
+    assert found["process"]["name"] == case.program
+    assert case.setting in ENGLISH.text(f"advice.for.{case.advice}")
+    assert listed.clean(case, "unlisted.test", tmp_path / "after") == []
+
+
+def test_what_the_table_calls_tried_is_tried_here() -> None:
+    tried = {row.advice for program in table().programs for row in program.rows if row.tried}
+    shown = {case.advice for case in (*BY_ADDRESS, *BY_QUERY, *HIDDEN)}
+    elsewhere = {"browser.text", "nc.socks5"}  # nothing to change: tests/test_clients.py
+    assert tried - elsewhere == shown & tried
