@@ -94,9 +94,9 @@ def test_a_very_large_table_is_not_kept(tree: Procfs) -> None:
     stat = tree.stat(100)
     assert stat is not None
     program.connect(5)
-    sockets = dict.fromkeys(range(10_000, 10_000 + SOCKETS + 1), 7)
+    tree.open(100, 900, "socket:[10000]")
+    sockets = dict.fromkeys(range(10_000, 10_000 + SOCKETS + 1), 900)
     holders.remember(Holding(stat, program.process, 1000, 3, Table((0, 1, 2, 3), sockets)))
-    tree.probes = 0
     assert holders.glance(10_000, 1000) is None
     assert holders.glance(5, 1000) is program.process
 
