@@ -14,7 +14,7 @@ import click
 
 from shim.cli import commands
 from shim.config import Config, needs_restart
-from shim.config.views import flat, toml_value
+from shim.config.views import RULES, flat, toml_value
 from shim.locale import catalogue
 
 ROOT = Path(__file__).parents[1]
@@ -23,8 +23,9 @@ CONFIGURATION = ROOT / "docs" / "configuration.md"
 CLI = ROOT / "docs" / "cli.md"
 
 _RULE = re.compile(r"#{20,}")
-_TITLE = re.compile(r"##  (\w+): (.*?)\s+##")
+_TITLE = re.compile(r"##  ([\w.]+): (.*?)\s+##")
 _SETTING = re.compile(r"(\w+) = ")
+_RULE_KEY = re.compile(r"(\w+): (.*)")
 
 _CONFIGURATION_HEAD = """\
 # Configuration
@@ -77,6 +78,9 @@ def configuration_page(problems: str) -> str:
     page = [_CONFIGURATION_HEAD.format(intro=intro, problems=problems)]
     defaults = flat(Config())
     for section, title in titles.items():
+        if section == RULES:
+            page += _rules(title)
+            continue
         page += [f"## `[{section}]`: {title}", "", "| Key | Default | Allowed | Meaning |", "| --- | --- | --- | --- |"]
         for name, meaning in meanings.items():
             table, _, key = name.partition(".")
@@ -88,6 +92,39 @@ def configuration_page(problems: str) -> str:
                 )
         page.append("")
     return "\n".join(page)
+
+
+def _rules(title: str) -> list[str]:
+    """The section of rules: prose, a sample, and what each key means, from the example file's own."""
+    section = EXAMPLE.read_text(encoding="utf-8").split(f"##  {RULES}: ")[1].split("\n\n")[0]
+    prose: list[str] = []
+    sample: list[str] = []
+    meanings: dict[str, str] = {}
+    for line in (line.removeprefix("##").removeprefix(" ") for line in section.splitlines()[2:]):
+        if line.startswith("  ") or (not line and sample and not meanings):
+            sample.append(line.removeprefix("  "))
+        elif key := _RULE_KEY.fullmatch(line):
+            meanings[key[1]] = key[2]
+        elif meanings:
+            meanings[list(meanings)[-1]] += f" {line}"
+        else:
+            prose.append(line)
+    rows = [f"| `{key}` | {_allowed_in_rule(key)} | {meaning} |" for key, meaning in meanings.items()]
+    code = ["```toml", *"\n".join(sample).strip().splitlines(), "```"]
+    head = [f"## `[[{RULES}]]`: {title}", "", *"\n".join(prose).strip().splitlines(), "", *code, ""]
+    return [*head, "| Key | Allowed | Meaning |", "| --- | --- | --- |", *rows, ""]
+
+
+def _allowed_in_rule(key: str) -> str:
+    schema = Config.model_json_schema()
+    about = schema["$defs"]["Rule"]["properties"][key]["anyOf"][0]
+    about = _resolved(about, schema)
+    if "enum" in about:
+        return " ".join(f'`"{value}"`' for value in about["enum"])
+    if about["type"] == "boolean":
+        return "`true` `false`"
+    one = "a port" if about["items"]["type"] == "integer" else "text"
+    return f"{one}, or a list"
 
 
 def sample_problems(directory: Path) -> str:
@@ -137,6 +174,8 @@ def _example() -> tuple[str, dict[str, str], dict[str, str]]:
             prose = []
         elif not line and not titles:
             intro = "\n".join(prose[prose.index("") + 1 :]).partition("\n\n")[2]
+            prose = []
+        elif line == f"[{list(titles)[-1] if titles else ''}]":  # behind prose of a section without settings
             prose = []
     return intro, titles, meanings
 

@@ -1,4 +1,4 @@
-"""ADDR of the command line and the configuration: HOST:PORT, [V6]:PORT or unix:PATH.
+"""ADDR of the command line and the configuration: HOST:PORT, [V6]:PORT or unix:PATH; and networks.
 
 Only parses: a host must be an IP address (or `localhost`, which means 127.0.0.1), because the shim resolves no name.
 """
@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from shim.model import endpoint
 
 _LOOPBACK_NAME = "localhost"
-_MAX_PORT = 65535
+MAX_PORT = 65535
 _MAX_PATH_BYTES = 107  # sun_path of unix(7) holds 108, the last of them NUL
+_MAPPED_PREFIX = 0xFFFF
+_MAPPED_BITS = 96
 
 
 class AddressError(ValueError):
@@ -41,7 +43,7 @@ class Address:
                 raise AddressError("reason.path", "unix: needs a path of 1 to 107 bytes")
             return cls(path=path)
         host, colon, port = text.rpartition(":")
-        if not colon or not re.fullmatch("[0-9]{1,5}", port) or int(port) > _MAX_PORT:
+        if not colon or not re.fullmatch("[0-9]{1,5}", port) or int(port) > MAX_PORT:
             raise AddressError("reason.port", "port must be 0-65535")
         return cls(host=_literal(host), port=int(port))
 
@@ -57,6 +59,20 @@ class Address:
 
     def __str__(self) -> str:
         return f"unix:{self.path}" if self.is_unix else endpoint(self.host, self.port)
+
+
+def parse_network(text: str) -> IPv4Network | IPv6Network | None:
+    """An address or network, the IPv4-mapped ones as IPv4; None if it is neither."""
+    if "%" in text:
+        return None
+    try:
+        network = ip_network(text)
+    except ValueError:
+        return None
+    bits = network.prefixlen - _MAPPED_BITS
+    if isinstance(network, IPv6Network) and bits >= 0 and int(network.network_address) >> 32 == _MAPPED_PREFIX:
+        return IPv4Network((int(network.network_address) & 0xFFFFFFFF, bits))
+    return network
 
 
 def _literal(host: str) -> str:

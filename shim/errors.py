@@ -4,6 +4,7 @@
     ├── ProtocolError      the other side broke a protocol; carries the reply it is owed
     ├── UpstreamError      the upstream is away or broke SOCKS5
     ├── ConfigError        a setting is wrong: file, key, value, what is allowed
+    ├── PolicyError        values that no policy can hold: what ConfigError is then made of
     ├── ListenError        an address could not be listened on
     └── LocalUsageError    we called a codec in a state in which that is not legal: a bug
 
@@ -12,6 +13,8 @@ No message holds a destination, a name or a credential: peers and logs get codes
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 
 class ShimError(Exception):
@@ -46,6 +49,14 @@ class ConfigError(ShimError):
     def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+class PolicyError(ShimError, ValueError):
+    """Values that no policy can hold: the setting, the id of a message that says why, and the value, of each."""
+
+    def __init__(self, mistakes: Iterable[tuple[str, str, object]]) -> None:
+        self.mistakes = tuple(mistakes)
+        super().__init__(", ".join(dict.fromkeys(key for key, _, _ in self.mistakes)))
 
 
 class ListenError(ShimError):

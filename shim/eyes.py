@@ -9,10 +9,10 @@ from _socket import socket
 from collections.abc import Callable
 
 from shim.address import Address
-from shim.model import Peer, Process
-from shim.witness.attributor import Attributor
+from shim.model import Peer, Process, Sought
+from shim.witness.attributor import TIMEOUT_S, Attributor
 from shim.witness.clues import Clue, Endpoint, Flow, of_connection
-from shim.witness.looking import Sighting
+from shim.witness.looking import BUSY, TIMEOUT, Sighting
 
 Seen = tuple[Process | None, str | None]
 """The process, or the reason why there is none."""
@@ -27,6 +27,12 @@ class Eyes:
     def connection(self, conn: str, sock: socket, then: Callable[[], None] | None) -> None:
         """Look up who is behind a connection; `then` runs once that is known, or has taken too long."""
         self._attributor.identify(conn, of_connection(sock), None if then is None else lambda _sighting: then())
+
+    def owner(self, conn: str, sock: socket, then: Callable[[Process | None, Sought], None]) -> None:
+        """The same where everything hangs on the answer, so that it is waited for as long as it may come."""
+        self._attributor.identify(
+            conn, of_connection(sock), lambda sighting: then(sighting.process, _sought(sighting)), within_s=TIMEOUT_S
+        )
 
     def glance(self, peer: Peer, listener: str, transport: str) -> Seen | None:
         """Who asked this query, if that can be said at once."""
@@ -43,6 +49,10 @@ def _clue(peer: Peer, listener: str, transport: str) -> Clue:
     server = Address.parse(listener)
     over = "tcp" if transport == "tcp" else "udp"
     return Flow(over, Endpoint(peer.host, peer.port), Endpoint(server.host, server.port), query=True)  # type: ignore[arg-type]
+
+
+def _sought(sighting: Sighting) -> Sought:
+    return Sought.LATE if sighting.reason in (TIMEOUT, BUSY) else Sought.ENDED
 
 
 def _seen(sighting: Sighting) -> Seen:

@@ -8,9 +8,12 @@ from __future__ import annotations
 from dataclasses import field
 from enum import Enum, IntEnum, StrEnum
 from ipaddress import IPv4Address, IPv6Address
-from typing import NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from shim.value import value
+
+Isolate = Literal["none", "client", "destination"]
+"""Who is kept apart from whom by credentials of the shim's own."""
 
 Host = IPv4Address | IPv6Address | str
 """DST.ADDR: an address as the client's binary field gave it, or a name (possibly an address as text)."""
@@ -194,6 +197,14 @@ class Process:
     script: str | None = None
 
 
+class Sought(Enum):
+    """How far it is with looking up whose request it is: not begun, ended (with a program or none), or overdue."""
+
+    NOT_YET = "not_yet"
+    ENDED = "ended"
+    LATE = "late"
+
+
 class Standing(Enum):
     """What is known of an address before it is judged."""
 
@@ -225,15 +236,22 @@ class Decision:
 class Verdict:
     """One request judged: what was exposed, and what is done about it.
 
-    `plaintext` tells that it goes, or would have gone, to a port of unencrypted protocols; `finding`, that the
-    correlator will make a finding of it, so that it is worth knowing which program it came from.
+    `plaintext` tells that it goes, or would have gone, to a port of unencrypted protocols. `rule` is the number of the
+    policy's rule that fits, counted from 1, and `isolate` how that rule wants streams kept apart. `finding` tells that
+    the correlator will make a finding of it, so that it is worth knowing which program it came from.
     """
 
     exposure: Exposure
     decision: Decision
     names: tuple[str, ...] = ()
     plaintext: bool = False
+    rule: int = 0
+    isolate: Isolate | None = None
     finding: bool = field(default=True, compare=False)
+
+
+PENDING: Final = Verdict(Exposure.NOT_APPLICABLE, Decision(Action.BLOCK, None, Reply.GENERAL_FAILURE))
+"""No verdict yet: a rule has to know first whose request it is. Whoever takes it for one refuses the request."""
 
 
 def endpoint(host: Host, port: int) -> str:

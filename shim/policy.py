@@ -6,12 +6,15 @@ It judges nothing and reads no file.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Literal
 
-from shim.model import DnsMode, Mode
+from shim.address import MAX_PORT, parse_network
+from shim.errors import PolicyError
+from shim.model import DnsMode, Isolate, Mode
+from shim.rule import Rule
 
 ALLOWED_FORMS = (
     "allowed are an address (127.0.0.1, ::1), a network (10.0.0.0/8, fc00::/7) "
@@ -22,9 +25,6 @@ ALLOWED_FORMS = (
 
 _NAME = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*local(?:host)?", re.ASCII)
 _BARE_LOCAL = "local"  # `*.local` is local, `local` alone is an ordinary name
-_MAPPED_PREFIX = 0xFFFF
-_MAPPED_BITS = 96
-_MAX_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +47,13 @@ class Allowance:
 def parse_allowance(text: str) -> Allowance:
     """Read one entry of `policy.allow_local`; ValueError says what is allowed, and does not repeat the entry."""
     host, port = _split_port(text.strip().lower())
-    network = _network(host)
+    network = parse_network(host)
     if network is not None and not ("/" in host and port is not None):
         return Allowance(network=network, port=port)
     name = host.removesuffix(".")
     if _NAME.fullmatch(name) and name != _BARE_LOCAL:
         return Allowance(name=name, port=port)
     raise ValueError(ALLOWED_FORMS)
-
-
-class PolicyError(ValueError):
-    """Values that no policy can hold: the setting, the id of a message that says why, and the value, of each."""
-
-    def __init__(self, mistakes: Iterable[tuple[str, str, object]]) -> None:
-        self.mistakes = tuple(mistakes)
-        super().__init__(", ".join(dict.fromkeys(key for key, _, _ in self.mistakes)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +63,15 @@ class Policy:
     mode: Mode = Mode.WARN
     address_as_text: Literal["warn", "block"] = "warn"
     allow_local: tuple[str, ...] = ()
-    isolate: Literal["none", "client", "destination"] = "none"
+    isolate: Isolate = "none"
     http_hint: bool = False
     warn_plaintext_ports: tuple[int, ...] = (23, 109, 110, 143)
     reject_plaintext_ports: tuple[int, ...] = ()
+    rule: tuple[Rule, ...] = ()
     allowances: tuple[Allowance, ...] = field(init=False, repr=False, compare=False, default=())
     plaintext_ports: frozenset[int] = field(init=False, repr=False, compare=False, default=frozenset())
+    exceptions: tuple[Policy, ...] = field(init=False, repr=False, compare=False, default=())
+    """What the policy is where a rule fits, for each rule."""
 
     def __post_init__(self) -> None:
         """Read the lists once, so that no request pays for it."""
@@ -84,6 +79,10 @@ class Policy:
             raise PolicyError(mistakes)
         object.__setattr__(self, "allowances", tuple(map(parse_allowance, self.allow_local)))
         object.__setattr__(self, "plaintext_ports", frozenset(self.warn_plaintext_ports + self.reject_plaintext_ports))
+        object.__setattr__(self, "exceptions", tuple(map(self._under, self.rule)))
+
+    def _under(self, rule: Rule) -> Policy:
+        return replace(self, rule=(), mode=rule.mode or self.mode, isolate=rule.isolate or self.isolate)
 
     def _mistakes(self) -> Iterator[tuple[str, str, object]]:
         for entry in self.allow_local:
@@ -93,7 +92,7 @@ class Policy:
                 yield "allow_local", "config.allow_local", entry
         for key in ("warn_plaintext_ports", "reject_plaintext_ports"):
             for port in getattr(self, key):
-                if not 0 < port <= _MAX_PORT:
+                if not 0 < port <= MAX_PORT:
                     yield key, "config.port", port
 
     def allows(self, host: IPv4Address | IPv6Address | str, port: int) -> bool:
@@ -124,20 +123,6 @@ def _split_port(text: str) -> tuple[str, int | None]:
 
 
 def _port(text: str) -> int:
-    if text.isascii() and text.isdigit() and len(text) <= len(str(_MAX_PORT)) and 0 < int(text) <= _MAX_PORT:
+    if text.isascii() and text.isdigit() and len(text) <= len(str(MAX_PORT)) and 0 < int(text) <= MAX_PORT:
         return int(text)
     raise ValueError(ALLOWED_FORMS)
-
-
-def _network(text: str) -> IPv4Network | IPv6Network | None:
-    """An address or network, the IPv4-mapped ones as IPv4; None if it is neither."""
-    if "%" in text:
-        return None
-    try:
-        network = ip_network(text)
-    except ValueError:
-        return None
-    bits = network.prefixlen - _MAPPED_BITS
-    if isinstance(network, IPv6Network) and bits >= 0 and int(network.network_address) >> 32 == _MAPPED_PREFIX:
-        return IPv4Network((int(network.network_address) & 0xFFFFFFFF, bits))
-    return network

@@ -102,6 +102,7 @@ class Service:
         if config.log.attribution and self._attributor.available:
             self._eyes = Eyes(self._attributor)
             self._plane.identify = self._eyes.connection
+            self._plane.whose = self._eyes.owner
         self._listeners: list[Listener] = []
         self._keeper: UpstreamKeeper | None = None
 

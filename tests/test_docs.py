@@ -20,7 +20,7 @@ from shim.cli import commands
 from shim.cli.health import DEFAULT_ADDRESS
 from shim.config import Config, as_toml, changes, load
 from shim.config.problems import KEYS
-from shim.config.views import flat
+from shim.config.views import RULES, flat
 from shim.events import Event
 from shim.judge.advice import ADVICE_IDS
 from shim.locale import catalogue
@@ -28,6 +28,7 @@ from shim.model import Confidence, Exposure, LeakKind
 from shim.protocol import socks_server
 from shim.proxy import upstream
 from shim.record.fields import View, fields
+from shim.rule import EFFECTS, MATCHERS
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "config.example.toml"
@@ -50,8 +51,16 @@ def test_the_example_file_is_exactly_the_defaults() -> None:
     assert changes(load(EXAMPLE), Config()) == ()
     tables = tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))
     written = {f"{section}.{key}": value for section, table in tables.items() for key, value in table.items()}
-    assert list(written) == list(KEYS)
-    assert written == flat(Config())
+    assert list(written) == [key for key in KEYS if key != RULES]
+    assert written | {RULES: []} == flat(Config())
+
+
+def test_the_rules_of_the_example_file_are_rules_and_every_key_is_explained(tmp_path: Path) -> None:
+    section = EXAMPLE.read_text(encoding="utf-8").split(f"##  {RULES}: ")[1].split("\n\n")[0]
+    file = tmp_path / "shim.toml"
+    file.write_text("\n".join(line[5:] for line in section.splitlines() if line.startswith("##   ")), encoding="utf-8")
+    assert len(load(file).policy.rule) == 3
+    assert re.findall(r"^## (\w+): ", section, re.MULTILINE) == [*MATCHERS, *EFFECTS]
 
 
 def test_the_example_file_explains_each_setting() -> None:
@@ -70,7 +79,8 @@ def test_the_example_file_writes_values_as_the_program_does() -> None:
 def test_the_page_of_settings_is_generated(generate: ModuleType, tmp_path: Path) -> None:
     page = generate.configuration_page(generate.sample_problems(tmp_path))
     assert generate.CONFIGURATION.read_text(encoding="utf-8") == page, "run `make docs`"
-    assert all(f"| `{key.partition('.')[2]}`" in page for key in KEYS)
+    assert all(f"| `{key.partition('.')[2]}`" in page for key in KEYS if key != RULES)
+    assert all(f"| `{key}` |" in page.partition(f"[[{RULES}]]`:")[2] for key in (*MATCHERS, *EFFECTS))
 
 
 def test_the_page_of_commands_is_generated(generate: ModuleType) -> None:

@@ -21,7 +21,7 @@ FLOORS = [
     {"eyes"},
     {"proxy", "sensor", "witness", "record", "tor", "workers", "health", "replay"},
     {"judge", "protocol"},
-    {"value", "model", "events", "errors", "config", "policy", "address", "locale", "advice", ""},
+    {"value", "model", "events", "errors", "config", "policy", "rule", "address", "locale", "advice", ""},
 ]
 FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}
 GROUND = len(FLOORS) - 1

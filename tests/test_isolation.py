@@ -6,7 +6,6 @@ import pytest
 
 from shim.judge.isolation import isolation
 from shim.model import Command, Credentials, Peer, Protocol, Request
-from shim.policy import Policy
 
 SALT = b"salt of one run"
 ALICE = Peer("127.0.0.1", 1000)
@@ -18,33 +17,30 @@ def request(host: str, credentials: Credentials | None = None) -> Request:
 
 
 def test_none_adds_nothing() -> None:
-    assert isolation(request("a.example"), ALICE, Policy(isolate="none"), SALT) is None
+    assert isolation(request("a.example"), ALICE, "none", SALT) is None
 
 
 @pytest.mark.parametrize("isolate", ["client", "destination"])
 def test_what_the_client_sent_is_never_replaced(isolate: str) -> None:
     sent = request("a.example", Credentials(b"", b""))
-    assert isolation(sent, ALICE, Policy(isolate=isolate), SALT) is None  # type: ignore[arg-type]
+    assert isolation(sent, ALICE, isolate, SALT) is None  # type: ignore[arg-type]
 
 
 def test_by_client_separates_clients_and_nothing_else() -> None:
-    policy = Policy(isolate="client")
-    first = isolation(request("a.example"), ALICE, policy, SALT)
-    assert first == isolation(request("b.example"), Peer("127.0.0.1", 2000), policy, SALT)
-    assert first != isolation(request("a.example"), BOB, policy, SALT)
+    first = isolation(request("a.example"), ALICE, "client", SALT)
+    assert first == isolation(request("b.example"), Peer("127.0.0.1", 2000), "client", SALT)
+    assert first != isolation(request("a.example"), BOB, "client", SALT)
 
 
 def test_by_destination_separates_hosts_in_any_case_of_letters() -> None:
-    policy = Policy(isolate="destination")
-    first = isolation(request("A.example"), ALICE, policy, SALT)
-    assert first == isolation(request("a.EXAMPLE"), BOB, policy, SALT)
-    assert first != isolation(request("b.example"), ALICE, policy, SALT)
+    first = isolation(request("A.example"), ALICE, "destination", SALT)
+    assert first == isolation(request("a.EXAMPLE"), BOB, "destination", SALT)
+    assert first != isolation(request("b.example"), ALICE, "destination", SALT)
 
 
 def test_the_destination_cannot_be_read_from_them_and_another_run_has_others() -> None:
-    policy = Policy(isolate="destination")
-    made = isolation(request("a.example"), ALICE, policy, SALT)
+    made = isolation(request("a.example"), ALICE, "destination", SALT)
     assert made is not None
     assert b"example" not in made.username + made.password
     assert not made.username.startswith(b"<torS0X>")
-    assert made != isolation(request("a.example"), ALICE, policy, b"another run")
+    assert made != isolation(request("a.example"), ALICE, "destination", b"another run")

@@ -254,7 +254,7 @@ def test_an_issued_address_comes_before_what_was_ever_answered() -> None:
 
 def test_tors_answer_to_a_repaired_resolve_is_tors_answer() -> None:
     one, address = issuing()
-    one.answered(resolve(address), PEER, Answer(0, ADDRESS, 0), 1.0)
+    one.answered(resolve(address), PEER, Answer(0, ADDRESS, 0), 1.0, "secret.example.org")
     verdict = one.judge(connect(ADDRESS), PEER, 2.0)
     assert verdict == Verdict(Exposure.RESOLVED_BY_TOR, FORWARDED, ("secret.example.org",))
 
@@ -263,7 +263,7 @@ def test_so_it_is_when_a_remembered_name_was_sent() -> None:
     one = judge(Mode.REPAIR)
     one.told(OTHER, "www.example.com", (ADDRESS,), 0.0)
     now = IPv4Address("93.184.216.40")
-    one.answered(resolve(ADDRESS), PEER, Answer(0, now, 0), 1.0)
+    one.answered(resolve(ADDRESS), PEER, Answer(0, now, 0), 1.0, "www.example.com")
     assert one.judge(connect(now), PEER, 2.0).exposure is Exposure.RESOLVED_BY_TOR
 
 

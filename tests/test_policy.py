@@ -7,8 +7,9 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
+from shim.errors import PolicyError
 from shim.model import Mode
-from shim.policy import ALLOWED_FORMS, Allowance, Policy, PolicyError, parse_allowance
+from shim.policy import ALLOWED_FORMS, Allowance, Policy, parse_allowance
 
 
 def test_defaults_are_the_contracts() -> None:
@@ -117,7 +118,7 @@ def test_unreadable_entry_says_what_is_allowed(entry: str) -> None:
 
 @pytest.mark.parametrize("port", [-1, 0, 65536])
 def test_a_plaintext_port_is_a_port(port: int) -> None:
-    with pytest.raises(PolicyError, match="^warn_plaintext_ports, reject_plaintext_ports$") as wrong:
+    with pytest.raises(PolicyError, match=r"^warn_plaintext_ports, reject_plaintext_ports$") as wrong:
         Policy(warn_plaintext_ports=(23, port), reject_plaintext_ports=(port,))
     assert wrong.value.mistakes == (
         ("warn_plaintext_ports", "config.port", port),

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 from pathlib import Path
 
+import pytest
+from rig.programs import require_program
 from rig.shim import Shim
 from rig.upstream import Upstream
 from rig.wire import GREETING, NO_AUTH, REFUSED4, ask, http_connect, refused5, socks4, socks5, tunnel5
@@ -37,3 +42,129 @@ class TestPlaintextPorts:
                 assert (line["action"], line["reason"], line["plaintext"]) == ("block", "plaintext_port", True)
                 found = shim.wait_for("leak_found", conn=line["conn"])
                 assert (found["kind"], found["action"]) == ("plaintext_port", "block")
+
+
+def curl(shim: Shim, url: str, option: str = "--socks5-hostname") -> subprocess.CompletedProcess[str]:
+    """The real program, through the shim's SOCKS listener."""
+    environ = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
+    argv = ["curl", "-q", "-sS", "-m", "10", option, shim.socks, url]
+    return subprocess.run(argv, env=environ, capture_output=True, text=True, timeout=20, check=False)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    return tmp_path / "shim.toml"
+
+
+class TestPrograms:
+    REFUSE_CURL = '[[policy.rule]]\nprogram = "curl"\nsuffix = "test"\nallow = false\n'
+
+    def test_one_is_refused_before_any_byte_goes_upstream_and_another_is_not(
+        self, config: Path, upstream: Upstream
+    ) -> None:
+        require_program("curl")
+        config.write_text(self.REFUSE_CURL)
+        with Shim(config=config, upstream=upstream.address) as shim:
+            accepted = upstream.accepted
+            refused = curl(shim, "http://first.test/")
+            assert refused.returncode == 97, refused.stderr
+            assert upstream.accepted == accepted, "nobody even connected to the upstream"
+            line = shim.decided(destination="first.test:80")
+            assert (line["action"], line["reason"], line["policy_rule"]) == ("block", "refused_by_rule", 1)
+            assert not shim.find("leak_found")
+            with tunnel5(shim.socks, b"second.test", 80):
+                assert shim.decided(destination="second.test:80")["action"] == "forward"
+            assert "policy_rule" not in shim.decided(destination="second.test:80")
+
+    def test_a_program_has_a_mode_of_its_own(self, config: Path, upstream: Upstream) -> None:
+        require_program("curl")
+        config.write_text('[[policy.rule]]\nprogram = "curl"\nmode = "block"\n')
+        with Shim(config=config, upstream=upstream.address) as shim:
+            assert curl(shim, "http://93.184.216.70/", "--socks5").returncode == 97
+            refused = shim.decided(destination="93.184.216.70:80")
+            assert (refused["action"], refused["reason"]) == ("block", "address_only")
+            found = shim.wait_for("leak_found", conn=refused["conn"])
+            assert (found["process"]["name"], found["action"]) == ("curl", "block")
+            with tunnel5(shim.socks, "93.184.216.71", 80):
+                assert shim.decided(destination="93.184.216.71:80")["action"] == "forward"
+        assert not upstream.asked_for("93.184.216.70")
+
+    def test_many_at_once_are_each_judged_by_their_own(self, config: Path, upstream: Upstream) -> None:
+        require_program("curl")
+        config.write_text(self.REFUSE_CURL)
+        with Shim(config=config, upstream=upstream.address) as shim:
+            argv = ["curl", "-q", "-sS", "-m", "10", "--socks5-hostname", shim.socks]
+            curls = [
+                subprocess.Popen([*argv, f"http://c{n}.test/"], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+                for n in range(8)
+            ]
+            for n in range(40):
+                tunnel5(shim.socks, b"p%d.test" % n, 80).sock.close()
+            assert [process.wait(20) for process in curls] == [97] * 8
+            for n in range(8):
+                reason = shim.decided(destination=f"c{n}.test:80")["reason"]
+                assert reason in ("refused_by_rule", "program_unknown"), (
+                    "what is not known in time does not pass either"
+                )
+            assert not any(upstream.asked_for(f"c{n}.test") for n in range(8))
+            assert all(upstream.asked_for(f"p{n}.test") for n in range(40))
+
+
+class TestDestinations:
+    def test_by_name_network_and_port(self, config: Path, upstream: Upstream) -> None:
+        config.write_text(
+            """
+            [policy]
+            mode = "block"
+            [[policy.rule]]
+            network = "93.184.216.0/28"
+            port = 853
+            allow = true
+            [[policy.rule]]
+            suffix = "ads.test"
+            allow = false
+            [[policy.rule]]
+            name = "apart.test"
+            isolate = "destination"
+            """
+        )
+        with Shim(config=config, upstream=upstream.address) as shim:
+            with tunnel5(shim.socks, "93.184.216.9", 853):
+                line = shim.decided(destination="93.184.216.9:853")
+            assert (line["action"], line["reason"], line["policy_rule"]) == ("forward", "allowed_by_rule", 1)
+            assert "allowed_by_rule" in shim.wait_for("leak_found", conn=line["conn"])["evidence"]
+            for destination in ("93.184.216.9", "93.184.216.17"):
+                assert ask(shim.socks, (GREETING, 2), (socks5(destination, 854), 0)) == NO_AUTH + refused5(2)
+            assert ask(shim.socks, (socks4(b"x.ADS.test", 80), 0)) == REFUSED4
+            with tunnel5(shim.socks, b"loads.test", 80), tunnel5(shim.socks, b"apart.test", 80):
+                pass
+        assert upstream.asked_for("loads.test")[0].username is None
+        assert upstream.asked_for("apart.test")[0].username is not None
+        assert not upstream.asked_for("x.ADS.test")
+
+    def test_a_local_destination_can_be_allowed_to_some(self, config: Path, upstream: Upstream) -> None:
+        config.write_text('[[policy.rule]]\nname = "localhost"\nport = 8080\nallow = true\n')
+        with Shim(config=config, upstream=upstream.address) as shim:
+            ask(shim.socks, (GREETING, 2), (socks5(b"localhost", 8080), 10))
+            assert shim.decided(destination="localhost:8080")["reason"] == "allowed_by_rule"
+            assert ask(shim.socks, (GREETING, 2), (socks5(b"localhost", 22), 0)) == NO_AUTH + refused5(2)
+        assert upstream.asked_for("localhost")
+
+    def test_sighup_reads_the_rules_again_and_keeps_the_old_ones_if_the_new_are_wrong(
+        self, config: Path, upstream: Upstream
+    ) -> None:
+        config.write_text("")
+        with Shim(config=config, upstream=upstream.address) as shim:
+            with tunnel5(shim.socks, b"before.test", 80):
+                pass
+            config.write_text('[[policy.rule]]\nsuffix = "test"\nallow = false\n')
+            shim.signal(signal.SIGHUP)
+            assert shim.wait_for("config_reloaded")["needs_restart"] == []
+            assert ask(shim.socks, (GREETING, 2), (socks5(b"after.test", 80), 0)) == NO_AUTH + refused5(2)
+            config.write_text("[[policy.rule]]\nport = 80\n")
+            shim.signal(signal.SIGHUP)
+            (problem,) = shim.wait_for("config_rejected")["problems"]
+            assert "policy.rule[1]" in problem
+            assert ask(shim.socks, (GREETING, 2), (socks5(b"still.test", 80), 0)) == NO_AUTH + refused5(2)
+        assert not upstream.asked_for("after.test")
+        assert not upstream.asked_for("still.test")

@@ -1,4 +1,4 @@
-"""`shim config`: the configuration checked, and shown.
+"""`shim config`: the configuration checked, shown, and its rules explained.
 
 Changes nothing and starts nothing.
 """
@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from shim.cli import explain
 from shim.cli.helptext import Command, Group
 from shim.cli.options import config_options, lang_option, load
 from shim.cli.status import EXIT_OK, EXIT_USAGE
@@ -18,7 +19,7 @@ from shim.locale import Catalogue
 
 def group(texts: Catalogue) -> click.Group:
     """The commands, with their help in the catalogue's language."""
-    commands = Group(texts, "config", "cli.config", [_check(texts), _show(texts)])
+    commands = Group(texts, "config", "cli.config", [_check(texts), _show(texts), explain.command(texts)])
     commands.params.append(lang_option(texts))
     return commands
 

@@ -11,7 +11,9 @@ from itertools import combinations
 
 from shim.address import Address
 from shim.config.problems import Problem, shown
+from shim.config.rules import rule_contradictions
 from shim.config.settings import Config
+from shim.config.views import RULES
 from shim.model import Mode
 
 WORKERS = "workers"
@@ -41,10 +43,13 @@ def contradictions(config: Config, workers: int) -> Iterator[Problem]:
         for key, address in listeners:
             if _is_reached_at(address, upstream):
                 yield Problem(("upstream.address", key), "config.upstream_is_listener", {"value": shown(str(upstream))})
-    if workers > 1 and config.policy.mode is Mode.REPAIR:
-        yield Problem((WORKERS, "policy.mode"), "config.workers_repair", {"value": workers})
+    repairing = ["policy.mode"] if config.policy.mode is Mode.REPAIR else []
+    repairing += [f"{RULES}[{n}].mode" for n, rule in enumerate(config.policy.rule, 1) if rule.mode is Mode.REPAIR]
+    if workers > 1 and repairing:
+        yield Problem((WORKERS, *repairing), "config.workers_repair", {"value": workers})
     if workers > 1 and sensors:
         yield Problem((WORKERS, "listen.dns"), "config.workers_dns", {"value": workers})
+    yield from rule_contradictions(config)
 
 
 def _collide(one: Address, other: Address) -> bool:

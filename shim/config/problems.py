@@ -13,9 +13,10 @@ from difflib import get_close_matches
 from pydantic_core import ErrorDetails
 
 from shim.config.settings import Config
-from shim.config.views import flat, toml_value
+from shim.config.views import RULES, flat, toml_value
+from shim.errors import PolicyError
 from shim.locale import Catalogue
-from shim.policy import PolicyError
+from shim.rule import EFFECTS, MATCHERS
 
 KEYS = tuple(flat(Config()))
 SECTIONS = tuple(dict.fromkeys(key.partition(".")[0] for key in KEYS))
@@ -43,6 +44,7 @@ _MESSAGES = {
     "upstream": "config.upstream",
 }
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+_IN_RULE = re.compile(r"(policy\.rule\[\d+\])\..*", re.DOTALL)
 _BOUNDS = {"greater_than": "gt", "greater_than_equal": "ge", "less_than_equal": "le"}
 
 
@@ -63,18 +65,25 @@ class Problem:
 
 def problems_of(error: ErrorDetails) -> list[Problem]:
     """What the validator found, in our words; of a policy, every entry that cannot be meant."""
-    name = ".".join(str(step) for step in error["loc"][:2])
+    name = _name(error["loc"])
     wrong = error.get("ctx", {}).get("error")
     if isinstance(wrong, PolicyError):
         return [Problem((f"{name}.{key}",), text, {"value": shown(value)}) for key, text, value in wrong.mistakes]
     return [_problem(name, error)]
 
 
+def _name(place: tuple[int | str, ...]) -> str:
+    """`section.key`, or `policy.rule[1].key` counted from 1."""
+    if place[:2] == ("policy", "rule") and len(place) > 2:
+        return ".".join((f"{RULES}[{int(place[2]) + 1}]", *map(str, place[3:4])))
+    return ".".join(map(str, place[:2]))
+
+
 def _problem(name: str, error: ErrorDetails) -> Problem:
     kind, given, details = error["type"], error["input"], error.get("ctx", {})
     if kind in _UNKNOWN:
         return _unknown(name)
-    message = _MESSAGES[kind]
+    message = "config.rules" if name == RULES else _MESSAGES[kind]
     if kind in _BOUNDS:
         return Problem((name,), message, {"value": shown(given), "limit": toml_value(details[_BOUNDS[kind]])})
     if message == "config.choice":
@@ -101,7 +110,10 @@ def _unknown(name: str) -> Problem:
     if not dot:
         fields: dict[str, object] = {"allowed": ", ".join(SECTIONS)}
         return _with_hint((name,), "config.unknown_key", fields, _nearest(section, SECTIONS) or _key_named(section))
-    known = [each for each in KEYS if each.startswith(f"{section}.")]
+    if rule := _IN_RULE.fullmatch(name):
+        known = [f"{rule[1]}.{each}" for each in (*MATCHERS, *EFFECTS)]
+    else:
+        known = [each for each in KEYS if each.startswith(f"{section}.")]
     hint = _nearest(name, known) or _key_named(key)
     return _with_hint((name,), "config.unknown_key", {"allowed": ", ".join(_tail(each) for each in known)}, hint)
 

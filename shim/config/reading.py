@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,14 +21,17 @@ from shim.config.problems import Problem, problems_of
 from shim.config.settings import Config
 from shim.errors import ConfigError
 from shim.locale import Catalogue, catalogue
+from shim.rule import MATCHERS
 
 MAX_FILE_BYTES = 1 << 20
 """A configuration is some hundred lines; more than this is another file."""
 
 Tables = dict[str, object]
 
-_HEADER = re.compile(r"\s*\[\s*([\w-]+)\s*\]")
+_HEADER = re.compile(r"\s*\[\s*([\w.-]+)\s*\]")
+_ARRAY = re.compile(r"\s*\[\[\s*([\w.-]+)\s*\]\]")
 _KEY = re.compile(r"\s*([\w-]+)(?:\s*\.\s*([\w-]+))?\s*=")
+_RULE = re.compile(r"policy\.rule\[(\d+)\](?:\.(.*))?", re.DOTALL)
 _PLACE = re.compile(r" \((?:at line (\d+), column (\d+)|at end of document)\)$")
 
 
@@ -55,9 +59,14 @@ class _Places:
             if option := self.options.get(key):
                 return 0, f"{option}: {said}"
             if number := self.lines.get(key):
-                return number, f"{self.file}:{number}: {key}: {said}"
+                return number, f"{self.file}:{number}: {_shown(key)}: {said}"
         place = f"{self.file}: " if self.file else ""
-        return 0, f"{place}{problem.keys[0]}: {said}"
+        return 0, f"{place}{_shown(problem.keys[0])}: {said}"
+
+
+def _shown(key: str) -> str:
+    """A key in quotes may hold anything."""
+    return key if key.isprintable() else repr(key)[1:-1]
 
 
 def load(path: Path | None = None, flags: Sequence[Flag] = (), *, workers: int = 1, lang: str = "en") -> Config:
@@ -67,7 +76,7 @@ def load(path: Path | None = None, flags: Sequence[Flag] = (), *, workers: int =
     options = {flag.key: flag.option for flag in flags} | {WORKERS: "--workers"}
     places = _Places(str(path or ""), lines, options)
     config, problems = _validate(_merge(tables, flags))
-    wrong = {key for problem in problems for key in problem.keys}
+    wrong = {key for problem in problems for key in (*problem.keys, problem.keys[0].rpartition(".")[0])}
     problems += [found for found in contradictions(config, workers) if not wrong.intersection(found.keys)]
     if problems:
         raise ConfigError(*(text for _, text in sorted({places.line(problem, texts) for problem in problems})))
@@ -102,8 +111,13 @@ def _syntax(path: Path, detail: str, texts: Catalogue) -> str:
 def _key_lines(text: str) -> Iterator[tuple[str, int]]:
     """Each `section` and `section.key` with its line; a cheap look that the error messages can live with."""
     section = ""
+    entries: Counter[str] = Counter()
     for number, line in enumerate(text.splitlines(), start=1):
-        if header := _HEADER.match(line):
+        if array := _ARRAY.match(line):
+            entries[array[1]] += 1
+            section = f"{array[1]}[{entries[array[1]]}]"
+            yield section, number
+        elif header := _HEADER.match(line):
             section = header[1]
             yield section, number
         elif key := _KEY.match(line):
@@ -118,7 +132,17 @@ def _merge(tables: Tables, flags: Sequence[Flag]) -> Tables:
         table = merged.setdefault(section, {})
         if isinstance(table, dict):  # else the file's value is wrong as it stands, and is reported
             table[key] = flag.value
+    policy = merged.get("policy")
+    if isinstance(policy, dict) and isinstance(policy.get("rule"), list):
+        policy["rule"] = [_listed(rule) for rule in policy["rule"]]
     return merged
+
+
+def _listed(rule: object) -> object:
+    """A rule with each matcher that is given as one value made a list of one."""
+    if not isinstance(rule, dict):
+        return rule
+    return {key: [value] if key in MATCHERS and not isinstance(value, list) else value for key, value in rule.items()}
 
 
 def _validate(tables: Tables) -> tuple[Config, list[Problem]]:
@@ -139,7 +163,18 @@ def _validate(tables: Tables) -> tuple[Config, list[Problem]]:
 def _drop(tables: Tables, name: str) -> None:
     section, _, key = name.partition(".")
     table = tables.get(section)
-    if key and isinstance(table, dict):
+    if (rule := _RULE.fullmatch(name)) and isinstance(table, dict):
+        _drop_rule(table["rule"], int(rule[1]) - 1, rule[2])
+    elif key and isinstance(table, dict):
         table.pop(key, None)
     else:
         tables.pop(section, None)
+
+
+def _drop_rule(rules: list[object], place: int, key: str | None) -> None:
+    """The others keep their numbers."""
+    rule = rules[place]
+    if key is not None and isinstance(rule, dict):
+        rule.pop(key, None)
+    else:
+        rules[place] = {}

@@ -6,10 +6,13 @@ Pure: values in, values out.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 from shim.config.settings import Config
+from shim.rule import EFFECTS, MATCHERS, Rule
 
-_DERIVED = {"policy": {"allowances", "plaintext_ports"}}
+RULES = "policy.rule"
+_DERIVED = {"policy": {"allowances": True, "plaintext_ports": True, "exceptions": True, "rule": True}}
 _FIXED = (
     "listen.",
     "dns.",
@@ -26,6 +29,7 @@ _FIXED = (
 def flat(config: Config) -> dict[str, object]:
     """Every setting as `section.key` to its plain value, in the order of the file."""
     tables = config.model_dump(mode="json", exclude=_DERIVED)
+    tables["policy"]["rule"] = [_rule(rule) for rule in config.policy.rule]
     return {f"{section}.{key}": value for section, table in tables.items() for key, value in table.items()}
 
 
@@ -38,8 +42,27 @@ def as_toml(config: Config) -> str:
         if table != section:
             lines += ["", f"[{table}]"] if lines else [f"[{table}]"]
             section = table
-        lines.append(f"{key} = {toml_value(value)}")
+        if name == RULES:
+            lines += _rules(config.policy.rule)
+        else:
+            lines.append(f"{key} = {toml_value(value)}")
     return "\n".join(lines) + "\n"
+
+
+def _rules(rules: tuple[Rule, ...]) -> Iterator[str]:
+    for rule in rules:
+        yield from ("", f"[[{RULES}]]", *(f"{key} = {toml_value(value)}" for key, value in _rule(rule).items()))
+
+
+def _rule(rule: Rule) -> dict[str, object]:
+    """What a rule gives, a list of one as that one."""
+    given = {key: getattr(rule, key) for key in (*MATCHERS, *EFFECTS)}
+    plain = {key: list(value) if isinstance(value, tuple) else value for key, value in given.items()}
+    return {
+        key: value[0] if isinstance(value, list) and len(value) == 1 else value
+        for key, value in plain.items()
+        if value is not None
+    }
 
 
 def changes(old: Config, new: Config) -> tuple[str, ...]:

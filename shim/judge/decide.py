@@ -19,6 +19,9 @@ REFUSE_LOCAL = Decision(Action.BLOCK, "local_destination", Reply.NOT_ALLOWED)
 REFUSE_ISSUED = Decision(Action.BLOCK, "issued", Reply.NOT_ALLOWED)
 REFUSE_STALE = Decision(Action.BLOCK, "stale", Reply.NOT_ALLOWED)
 REFUSE_PLAINTEXT = Decision(Action.BLOCK, "plaintext_port", Reply.NOT_ALLOWED)
+REFUSE_LATE = Decision(Action.BLOCK, "program_unknown", Reply.GENERAL_FAILURE)
+FORWARD_BY_RULE = Decision(Action.FORWARD, "allowed_by_rule")
+REFUSE_BY_RULE = Decision(Action.BLOCK, "refused_by_rule", Reply.NOT_ALLOWED)
 REFUSE_COMMAND = Decision(Action.BLOCK, "command_not_supported", Reply.COMMAND_NOT_SUPPORTED)
 
 
@@ -42,6 +45,11 @@ def decide(request: Request, exposure: Exposure, knowledge: Knowledge, policy: P
 def would_connect(request: Request, decision: Decision) -> bool:
     """Whether this decision opens a connection, and so carries whatever the client then says."""
     return request.command is Command.CONNECT and decision.action is not Action.BLOCK
+
+
+def plaintext(request: Request, decision: Decision, policy: Policy) -> Decision:
+    """What becomes of a decision that would connect to a port of unencrypted protocols."""
+    return REFUSE_PLAINTEXT if request.port in policy.reject_plaintext_ports else decision
 
 
 def _address(request: Request, exposure: Exposure, knowledge: Knowledge, policy: Policy) -> Decision:

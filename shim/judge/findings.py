@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from shim.events import HandshakeFailed, LeakFound, RequestDecided
 from shim.judge.advice import DNS_PORT, DOH, STALE, advice_for
-from shim.judge.decide import REFUSE_ISSUED, REFUSE_LOCAL, REFUSE_STALE
+from shim.judge.decide import FORWARD_BY_RULE, REFUSE_ISSUED, REFUSE_LOCAL, REFUSE_STALE
 from shim.judge.endpoints import DNS_PORTS, is_known_resolver
 from shim.judge.hosts import address_from_text, is_mapped
 from shim.model import Action, Command, Confidence, Decision, Exposure, LeakKind, Protocol, Request
@@ -25,6 +25,9 @@ Take = Callable[[], str]
 """Gives the number of a finding; called only when there is one."""
 
 _FOREIGN_EVIDENCE = {"http": "http_request_line", "tls": "tls_client_hello"}
+_ALLOWED = "allowed_by_rule"
+"""Evidence that the user knows of such requests and wants them to pass."""
+
 _POOL = (REFUSE_ISSUED.reason, REFUSE_STALE.reason)
 _SOCKS4 = (Protocol.SOCKS4, Protocol.SOCKS4A)
 
@@ -165,6 +168,8 @@ def _found(
     prevented: bool | None = None,
 ) -> LeakFound:
     request, names = event.request, event.verdict.names
+    if event.verdict.decision.reason == FORWARD_BY_RULE.reason:
+        evidence += (_ALLOWED,)
     return LeakFound(
         at=event.at,
         finding=take(),

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
-from shim.model import Credentials, Peer, Request
-from shim.policy import Policy
+from shim.model import Credentials, Isolate, Peer, Request
 
 _USERNAME = b"leakshim"
 """Never a name that begins with `<torS0X>`: those are Tor's own (proposal 351)."""
 
 
-def isolation(request: Request, peer: Peer, policy: Policy, salt: bytes) -> Credentials | None:
-    """The credentials that `policy.isolate` adds, None where it adds none. `salt` is random, new for each run."""
-    if policy.isolate == "none" or request.credentials is not None:
+def isolation(request: Request, peer: Peer, isolate: Isolate, salt: bytes) -> Credentials | None:
+    """The credentials that keep streams apart so, None where none are added. `salt` is random, new for each run."""
+    if isolate == "none" or request.credentials is not None:
         return None
-    group = peer.key if policy.isolate == "client" else str(request.host).lower()
+    group = peer.key if isolate == "client" else str(request.host).lower()
     return Credentials(_USERNAME, blake2b(group.encode(), key=salt, digest_size=16).hexdigest().encode())

@@ -11,14 +11,33 @@ from ipaddress import IPv4Address, IPv6Address
 from shim.judge import answering
 from shim.judge.answering import Plan
 from shim.judge.classify import classify
-from shim.judge.decide import FORWARD, REFUSE_PLAINTEXT, decide, would_connect
+from shim.judge.decide import FORWARD, REFUSE_LATE, decide, plaintext, would_connect
 from shim.judge.findings import shows
 from shim.judge.hosts import address_from_text
 from shim.judge.isolation import isolation
 from shim.judge.issued import IssuedPool
 from shim.judge.memory import AnswerMemory
-from shim.model import Answer, Command, Credentials, Exposure, Knowledge, Peer, Reply, Request, Standing, Verdict
+from shim.judge.rules import by_rule, facts
+from shim.model import (
+    PENDING,
+    Answer,
+    Command,
+    Credentials,
+    Exposure,
+    Isolate,
+    Knowledge,
+    Peer,
+    Process,
+    Reply,
+    Request,
+    Sought,
+    Standing,
+    Verdict,
+)
 from shim.policy import DnsPolicy, Policy
+
+_RULED = frozenset((Command.CONNECT, Command.RESOLVE, Command.RESOLVE_PTR))
+"""The other commands are refused, whatever any rule says."""
 
 _NAME_FORWARDED = Verdict(Exposure.NAME, FORWARD, finding=False)  # the common case allocates nothing
 
@@ -47,35 +66,52 @@ class Judge:
         self._memory = memory
         self._salt = salt
 
-    def judge(self, request: Request, peer: Peer, at: float) -> Verdict:
-        """The verdict on one request."""
+    def judge(
+        self,
+        request: Request,
+        peer: Peer,
+        at: float,
+        listener: str = "",
+        process: Process | None = None,
+        sought: Sought = Sought.NOT_YET,
+    ) -> Verdict:
+        """The verdict on one request, which came to `listener`.
+
+        PENDING where a rule has to know first whose it is: then ask again with `sought`, and the program if there is
+        one. No rule that names a program fits a request of nobody; what is LATE is refused.
+        """
         knowledge = self._knowledge(request, peer, at)
         exposure = classify(request, knowledge)
         policy = self.policy
+        if policy.rule and request.command in _RULED:
+            about = facts(request, knowledge, listener, process, sought is Sought.ENDED)
+            verdict = by_rule(request, exposure, knowledge, policy, about)
+            if verdict is PENDING and sought is Sought.LATE:
+                return Verdict(exposure, REFUSE_LATE, knowledge.names, finding=shows(request, exposure, REFUSE_LATE))
+            if verdict is not None:
+                return verdict
         decision = decide(request, exposure, knowledge, policy)
         if request.port in policy.plaintext_ports and would_connect(request, decision):
-            if request.port in policy.reject_plaintext_ports:
-                decision = REFUSE_PLAINTEXT
-            return Verdict(exposure, decision, knowledge.names, plaintext=True)
+            return Verdict(exposure, plaintext(request, decision, policy), knowledge.names, plaintext=True)
         if decision is FORWARD and exposure is Exposure.NAME:
             return _NAME_FORWARDED
         return Verdict(exposure, decision, knowledge.names, finding=shows(request, exposure, decision))
 
-    def answered(self, request: Request, peer: Peer, answer: Answer, at: float) -> None:
+    def answered(self, request: Request, peer: Peer, answer: Answer, at: float, sent: str | None = None) -> None:
         """Learn from Tor's answer to RESOLVE; `request` as the client sent it.
 
-        When a name took the place of its address, that name is what Tor was asked for.
+        `sent` is the name that took the place of its address: that is what Tor was asked for.
         """
         if request.command is not Command.RESOLVE or answer.reply != Reply.SUCCEEDED:
             return
         address = address_from_text(answer.host) if isinstance(answer.host, str) else answer.host
-        asked = self.judge(request, peer, at).decision.host or request.host
+        asked = sent or request.host
         if address is not None and isinstance(asked, str):
             self._memory.learn(peer.key, address, asked, at)
 
-    def credentials(self, request: Request, peer: Peer) -> Credentials | None:
-        """What `policy.isolate` adds where the client sent no credentials of its own."""
-        return isolation(request, peer, self.policy, self._salt)
+    def credentials(self, request: Request, peer: Peer, isolate: Isolate | None = None) -> Credentials | None:
+        """What `policy.isolate` adds where the client sent no credentials of its own; a rule may have its own way."""
+        return isolation(request, peer, isolate or self.policy.isolate, self._salt)
 
     def http_hint(self) -> bool:
         """Whether an HTTP client on the SOCKS port is told what is wrong."""

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from shim.address import Address
 from shim.events import ConnectionClosed, Event
-from shim.model import Answer, Credentials, Peer, Request, Verdict
+from shim.model import Answer, Credentials, Isolate, Peer, Process, Request, Sought, Verdict
 from shim.proxy.pipes import PipePool
 from shim.proxy.poller import Poller
 from shim.proxy.quota import Quota
@@ -22,17 +22,28 @@ BUFFER_BYTES = 64 * 1024
 class Bench(Protocol):
     """Where requests are judged: the data plane asks and obeys."""
 
-    def judge(self, request: Request, peer: Peer, at: float) -> Verdict: ...
+    def judge(
+        self,
+        request: Request,
+        peer: Peer,
+        at: float,
+        listener: str = "",
+        process: Process | None = None,
+        sought: Sought = Sought.NOT_YET,
+    ) -> Verdict: ...
 
-    def answered(self, request: Request, peer: Peer, answer: Answer, at: float) -> None: ...
+    def answered(self, request: Request, peer: Peer, answer: Answer, at: float, sent: str | None = None) -> None: ...
 
-    def credentials(self, request: Request, peer: Peer) -> Credentials | None: ...
+    def credentials(self, request: Request, peer: Peer, isolate: Isolate | None = None) -> Credentials | None: ...
 
     def http_hint(self) -> bool: ...
 
 
 Identify = Callable[[str, Socket, Callable[[], None] | None], None]
 """Look up who is behind a connection, and call back once that is known or has taken too long for a refusal to wait."""
+
+Whose = Callable[[str, Socket, Callable[[Process | None, Sought], None]], None]
+"""The same for a verdict that hangs on it: call back with the program, and whether the look-up has ended."""
 
 
 class Plane:
@@ -52,6 +63,7 @@ class Plane:
         "target",
         "view",
         "wheel",
+        "whose",
     )
 
     def __init__(
@@ -78,6 +90,7 @@ class Plane:
         """The upstream; None while there is none."""
         self.pipelining = True
         self.identify: Identify | None = None
+        self.whose: Whose | None = None
         """None where nobody looks up programs."""
         self._prefix = prefix
         self._last = 0

@@ -14,7 +14,7 @@ from functools import partial
 
 from shim.errors import ProtocolError
 from shim.events import HandshakeFailed, ProcessSought, RequestDecided, UpstreamAnswered, UpstreamFailed
-from shim.model import Action, Answer, Command, Exposure, Host, Reply, Request, Verdict
+from shim.model import PENDING, Action, Answer, Command, Exposure, Host, Process, Reply, Request, Sought, Verdict
 from shim.protocol import ServerCodec
 from shim.protocol.socks_client import SocksClient
 from shim.protocol.wire import HTTP_HINT_PAGE
@@ -30,6 +30,9 @@ _PEEK = socket.MSG_PEEK | _DONTWAIT
 _HANDSHAKE_BYTES = 4096
 """One read of a handshake; what the client sent behind its request comes along and is kept."""
 
+_UNWATCHED = -1
+"""The mask of a client that waits for its program to be known."""
+
 _WORTH_HEARING = (Exposure.ADDRESS, Exposure.ADDRESS_AS_TEXT)
 """Where the client's first bytes may tell the name that its request did not."""
 
@@ -39,7 +42,6 @@ class Session:
 
     __slots__ = (
         "_codec",
-        "_exposure",
         "_leg",
         "_listener",
         "_mask",
@@ -49,6 +51,7 @@ class Session:
         "_slot",
         "_sock",
         "_ticket",
+        "_verdict",
     )
 
     def __init__(self, plane: Plane, ticket: Ticket, sock: Socket, codec: ServerCodec, listener: str) -> None:
@@ -60,7 +63,7 @@ class Session:
         self._received = 0
         self._request: Request | None = None
         self._leg: UpstreamLeg | None = None
-        self._exposure: Exposure | None = None
+        self._verdict = PENDING
         self._mask = IN
         self._slot: Slot | None = None
 
@@ -88,6 +91,8 @@ class Session:
         if out := self._codec.data_to_send():
             self._send(out)
         if request is not None:
+            self._request = request
+            self._settle()
             self._decide(request)
         return None
 
@@ -99,6 +104,12 @@ class Session:
 
     def abort(self, reason: str) -> None:
         """End at once, without a reply."""
+        request, ticket = self._request, self._ticket
+        if self._mask == _UNWATCHED and request is not None:  # judged all the same: every request is, once
+            self._mask = IN
+            now = time.time()
+            verdict = self._plane.bench.judge(request, ticket.peer, now, self._listener, None, Sought.LATE)
+            self._plane.publish(RequestDecided(now, ticket.conn, ticket.peer, self._listener, request, verdict))
         self._close(reason)
 
     def _early(self, events: int) -> None:
@@ -134,16 +145,15 @@ class Session:
             HandshakeFailed(time.time(), ticket.conn, ticket.peer, self._listener, error, reply, foreign)
         )
 
-    def _decide(self, request: Request) -> None:
+    def _decide(self, request: Request, process: Process | None = None, sought: Sought = Sought.NOT_YET) -> None:
         plane, ticket = self._plane, self._ticket
-        self._request = request
-        self._settle()
         now = time.time()
-        verdict = plane.bench.judge(request, ticket.peer, now)
-        self._exposure = verdict.exposure
-        finding = verdict.finding
+        self._verdict = verdict = plane.bench.judge(request, ticket.peer, now, self._listener, process, sought)
+        finding = verdict.finding and sought is Sought.NOT_YET
         if finding:
             self._seek()
+            if verdict is PENDING:
+                return self._find_out()
         plane.publish(RequestDecided(now, ticket.conn, ticket.peer, self._listener, request, verdict))
         if verdict.decision.action is Action.BLOCK:
             # A refused client ends at once, and takes its name along: the refusal waits until it is known.
@@ -152,6 +162,22 @@ class Session:
         else:
             self._identify(finding, None)
             self._forward(request, verdict)
+        return None
+
+    def _find_out(self) -> None:
+        """The verdict hangs on whose request it is. Until that is known, the client is not even watched."""
+        self._plane.poller.unwatch(self._sock.fileno())
+        self._mask = _UNWATCHED
+        if self._plane.whose is not None:
+            self._plane.whose(self._ticket.conn, self._sock, self._found_out)
+        else:
+            self._found_out(None, Sought.ENDED)
+
+    def _found_out(self, process: Process | None, sought: Sought) -> None:
+        if self._mask == _UNWATCHED and self._request is not None:  # else aborted meanwhile
+            self._mask = IN
+            self._plane.poller.register(self._sock.fileno(), IN, self.on_client)
+            self._decide(self._request, process, sought)
 
     def _seek(self) -> None:
         """Tell, before the event that may be a finding, that its program is being looked up."""
@@ -173,7 +199,7 @@ class Session:
         host: Host | None = verdict.decision.host
         if host is not None:
             request = Request(request.protocol, request.command, host, request.port, request.credentials)
-        credentials = request.credentials or plane.bench.credentials(request, self._ticket.peer)
+        credentials = request.credentials or plane.bench.credentials(request, self._ticket.peer, verdict.isolate)
         codec = SocksClient(request, credentials, pipelining=plane.pipelining)
         self._leg = UpstreamLeg(plane, address, codec, self)
         self._leg.start()
@@ -189,7 +215,7 @@ class Session:
         plane.poller.forget(sock.fileno())
         sock.close()
         now = time.time()
-        plane.bench.answered(request, ticket.peer, answer, now)
+        plane.bench.answered(request, ticket.peer, answer, now, self._verdict.decision.host)
         plane.publish(UpstreamAnswered(now, ticket.conn, ticket.peer, request, answer))
         self._send(self._codec.reply(answer))
         return self._close("answered" if answer.reply == Reply.SUCCEEDED else "upstream_refused")
@@ -206,7 +232,7 @@ class Session:
     def _relay(self, reply: bytes, upstream: Socket) -> None:
         up = Direction(self._sock, upstream, CLIENT, 0, self._codec.trailing_data())
         down = Direction(upstream, self._sock, UPSTREAM, self._received, reply)
-        if self._exposure in _WORTH_HEARING:
+        if self._verdict.exposure in _WORTH_HEARING:
             up.overhear = Overhearing(self._plane, self._ticket.conn).hear
         Tunnel(self._plane, self._ticket, up, down).start(self._mask)
 

@@ -64,6 +64,8 @@ def _request_decided(event: events.RequestDecided, view: View) -> Keys:
         keys["reason"] = code(decision.reason, view.reveal)
     if decision.host is not None:
         keys["name"] = name(decision.host, view.reveal)
+    if verdict.rule:
+        keys["policy_rule"] = verdict.rule
     if verdict.plaintext:
         keys["plaintext"] = True
     if verdict.names:

@@ -16,7 +16,20 @@ from collections.abc import Callable, Iterator
 from typing import Self, TypeVar
 
 from shim.events import ConnectionClosed, Event
-from shim.model import Action, Answer, Credentials, Decision, Exposure, Peer, Request, Verdict
+from shim.model import (
+    PENDING,
+    Action,
+    Answer,
+    Credentials,
+    Decision,
+    Exposure,
+    Isolate,
+    Peer,
+    Process,
+    Request,
+    Sought,
+    Verdict,
+)
 from shim.proxy.pipes import PipePool
 from shim.proxy.plane import Plane
 from shim.proxy.poller import EpollPoller, Poller
@@ -57,20 +70,33 @@ class FixedBench:
 
     def __init__(self) -> None:
         self.verdict = FORWARD
+        self.by_program: Callable[[Process | None], Verdict] | None = None
+        self.sent: str | None = None
         self.hint = False
         self.isolation: Credentials | None = None
         self.asked: list[Request] = []
         self.answers: list[Answer] = []
 
-    def judge(self, request: Request, _peer: Peer, _at: float) -> Verdict:
+    def judge(
+        self,
+        request: Request,
+        _peer: Peer,
+        _at: float,
+        _listener: str = "",
+        process: Process | None = None,
+        sought: Sought = Sought.NOT_YET,
+    ) -> Verdict:
         self.asked.append(request)
-        return self.verdict
+        if self.by_program is None:
+            return self.verdict
+        return PENDING if sought is Sought.NOT_YET else self.by_program(process)
 
-    def answered(self, _request: Request, _peer: Peer, answer: Answer, _at: float) -> None:
+    def answered(self, _request: Request, _peer: Peer, answer: Answer, _at: float, sent: str | None = None) -> None:
         self.answers.append(answer)
+        self.sent = sent
 
-    def credentials(self, _request: Request, _peer: Peer) -> Credentials | None:
-        return self.isolation
+    def credentials(self, _request: Request, _peer: Peer, isolate: Isolate | None = None) -> Credentials | None:
+        return self.isolation if isolate is None else Credentials(isolate.encode(), b"")
 
     def http_hint(self) -> bool:
         return self.hint
