@@ -27,7 +27,9 @@ def _host_name(text: str) -> str | None:
 
 
 def _suffix(text: str) -> str | None:
-    return _host_name(text.removeprefix("."))
+    """With a dot before it, as it ends a name that has one before it, too."""
+    name = _host_name(text.removeprefix("."))
+    return name and f".{name}"
 
 
 def _port(port: int) -> int | None:

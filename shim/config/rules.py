@@ -51,12 +51,8 @@ def _destination(rule: Rule, place: str) -> Iterator[Problem]:
     names, suffixes = rule.conditions.get("name"), rule.conditions.get("suffix")
     if "network" in rule.conditions and (names or suffixes):
         yield Problem((f"{place}.network",), "config.rule_name_and_network")
-    if names and suffixes and not any(_below(name, suffix) for name, suffix in product(names, suffixes)):
+    if names and suffixes and not any(f".{name}".endswith(str(suffix)) for name, suffix in product(names, suffixes)):
         yield Problem((f"{place}.suffix",), "config.rule_name_outside")
-
-
-def _below(name: object, suffix: object) -> bool:
-    return name == suffix or str(name).endswith(f".{suffix}")
 
 
 def _covers(earlier: Rule, later: Rule) -> bool:

@@ -138,7 +138,7 @@ def _name(accepted: frozenset[str], about: Facts) -> bool | None:
 def _suffix(accepted: frozenset[str], about: Facts) -> bool | None:
     if about.names is None:
         return None
-    return any(name == suffix or name.endswith(f".{suffix}") for name in about.names for suffix in accepted)
+    return any(any(map(f".{name}".endswith, accepted)) for name in about.names)
 
 
 def _network(accepted: frozenset[IPv4Network | IPv6Network], about: Facts) -> bool | None:
