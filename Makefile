@@ -30,6 +30,7 @@ bench: .venv/.installed-dev
 
 docs: .venv/.installed-dev
 	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/generate_advice.py
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist bench/build bench/out

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import importlib.util
 import re
+import sys
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -13,10 +18,11 @@ from shim.judge.advice import ADVICE_IDS
 from shim.judge.remedies import EXACT, GENERAL
 from shim.locale import LANGUAGES, catalogue
 
+DOCS = Path(__file__).parents[1] / "docs"
 PROGRAMS = {program.title: program for program in table().programs}
 ROWS = [(title, row) for title, program in PROGRAMS.items() for row in program.rows]
 BROWSERS = (
-    "Firefox and its relatives",
+    "Firefox, LibreWolf, Waterfox",
     "Chromium, Chrome, Brave, Edge, Opera, Vivaldi",
     "Lynx",
     "Links",
@@ -101,3 +107,48 @@ def settings(text: str) -> list[str]:
     return re.findall(
         r"(?<![\w-])--?[a-z0-9][\w-]*|\w+://|\w+(?:\.\w+){2,}|[A-Z]+_[A-Z]+|\w+=\w+|\w+\(\)", text, re.ASCII
     )
+
+
+@pytest.fixture(scope="module")
+def generate() -> ModuleType:
+    """docs/generate_advice.py, which is no part of the package."""
+    spec = importlib.util.spec_from_file_location("generate_advice", DOCS / "generate_advice.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["generate_advice"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+class TestThePages:
+    """docs/advice.md, in both languages, against the table."""
+
+    @pytest.mark.parametrize("number", range(len(LANGUAGES)), ids=LANGUAGES)
+    def test_its_tables_are_generated(self, generate: ModuleType, number: int) -> None:
+        words = generate.PAGES[number]
+        assert words.lang == LANGUAGES[number]
+        text = words.path.read_text(encoding="utf-8")
+        assert generate.page(words) == text, "run `make docs`"
+        assert f"\n{table().date}" in text or f" {table().date}" in text, "the words around them are of another date"
+        assert all(f"\n## {title}\n" in text for title in PROGRAMS)
+
+    def test_a_page_without_marks_is_told(self, generate: ModuleType, tmp_path: Path) -> None:
+        bare = tmp_path / "advice.md"
+        bare.write_text("# What to change\n", encoding="utf-8")
+        words = generate.PAGES[0]
+        with pytest.raises(ValueError, match="marks"):
+            generate.page(replace(words, path=bare))
+
+    def test_writing_again_changes_nothing(
+        self, generate: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pages = []
+        for words in generate.PAGES:
+            copy = tmp_path / f"{words.lang}.md"
+            copy.write_text(words.path.read_text(encoding="utf-8"), encoding="utf-8")
+            pages.append(replace(words, path=copy))
+        monkeypatch.setattr(generate, "PAGES", tuple(pages))
+        before = [words.path.read_text(encoding="utf-8") for words in pages]
+        generate.write()
+        assert [words.path.read_text(encoding="utf-8") for words in pages] == before

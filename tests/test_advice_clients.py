@@ -5,6 +5,7 @@ Programs and shim run in a namespace without a network; the way out is a unix so
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,10 +13,10 @@ from pathlib import Path
 
 import pytest
 from rig.advised import BY_ADDRESS, BY_QUERY, HIDDEN, SOCKS_PROXY_AGENT, Case
-from rig.clients import Program, Task, curl
+from rig.clients import Command, Program, Task, chromium, curl
 from rig.namespace import Namespace
 from rig.programs import missing, require_namespaces, require_program
-from rig.shim import Line, Shim
+from rig.shim import ROOT, Line, Shim
 from rig.upstream import Upstream
 
 from shim.advice import table
@@ -142,6 +143,51 @@ def test_what_hides_in_another_program_has_its_advice_in_the_documents(
     assert found["process"]["name"] == case.program
     assert case.setting in ENGLISH.text(f"advice.for.{case.advice}")
     assert listed.clean(case, "unlisted.test", tmp_path / "after") == []
+
+
+def policies(task: Task, mark: str) -> str:
+    """The policies of docs/advice.md in which `mark` stands, for the shim's port."""
+    page = (ROOT / "docs" / "advice.md").read_text(encoding="utf-8")
+    (text,) = [text for text in re.findall(r"```json\n(.*?)```", page, re.DOTALL) if mark in text]
+    return str(text.replace("127.0.0.1:9250", task.socks))
+
+
+def with_mount(mount: str, *argv: str) -> list[str]:
+    """A command that sees something else mounted; `$0` is the first word."""
+    first, *rest = argv
+    return ["unshare", "-m", "sh", "-c", f'{mount} && exec "$@"', first, "timeout", "20", *rest]
+
+
+def firefox_by_policy(task: Task) -> Command:
+    """Firefox with an empty profile, and the policies where Debian's package looks for them."""
+    folder = Path(task.file("policies/policies.json", policies(task, '"policies"'))).parent
+    picture = task.folder / "picture.png"
+    firefox = ["firefox-esr", "--headless", "--no-remote", "--profile", str(task.folder), "--screenshot", str(picture)]
+    argv = with_mount('mount --bind "$0" /usr/lib/firefox-esr/distribution', str(folder), *firefox, task.url)
+    return Command(("firefox-esr", "timeout"), argv, {"HOME": str(task.folder)}, picture)
+
+
+def chromium_by_policy(task: Task) -> Command:
+    """Chromium without a word about proxies but in its policies."""
+    told = chromium("socks5")(task)
+    file = task.file("managed.json", policies(task, '"ProxyMode"'))
+    mount = "mount -t tmpfs none /etc/chromium && mkdir -p /etc/chromium/policies/managed"
+    plain = [word for word in told.argv if not word.startswith("--proxy-server")]
+    argv = with_mount(f'{mount} && cp "$0" /etc/chromium/policies/managed/shim.json', file, *plain)
+    return Command(("chromium", "timeout"), argv, told.env)
+
+
+@pytest.mark.parametrize(
+    ("program", "needed"),
+    [(firefox_by_policy, "/usr/lib/firefox-esr/distribution"), (chromium_by_policy, "/etc/chromium")],
+)
+def test_the_policies_of_the_documents_leave_nothing(
+    program: Program, needed: str, sensed: Bench, tmp_path: Path
+) -> None:
+    if not Path(needed).is_dir():
+        missing(f"needs Debian's package with {needed}")
+    case = Case(program.__name__, program, "", "", program)
+    assert sensed.clean(case, "policies.test", tmp_path / "after") == []
 
 
 def test_what_the_table_calls_tried_is_tried_here() -> None:
