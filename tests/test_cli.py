@@ -124,7 +124,7 @@ def test_a_bad_configuration_starts_nothing(app: FakeApp, capsys: pytest.Capture
         (["run", "surplus"], "surplus"),
         (["run", "--socks"], "--socks"),
         (["run", "--config", "/nonexistent/shim.toml"], "/nonexistent/shim.toml"),
-        (["check", "--", "curl"], "check"),
+        (["check"], "COMMAND"),
         (["survey"], "survey"),
         (["config", "check"], "FILE"),
         (["config", "mend"], "mend"),

@@ -341,7 +341,8 @@ def test_every_exposure_but_a_safe_one_is_found_for_every_protocol() -> None:
 def test_advice_ids() -> None:
     assert all(message_id.startswith("advice.") for message_id in ADVICE_IDS)
     assert {"advice.stale", "advice.address_only.socks5", "advice.dns_query", "advice.dns_beside_proxy"} <= ADVICE_IDS
-    assert {message_id for message_id in catalogue("en").ids() if message_id.startswith("advice.")} == ADVICE_IDS
+    said = {message_id for message_id in catalogue("en").ids() if message_id.startswith("advice.")}
+    assert {message_id for message_id in said if not message_id.startswith("advice.for.")} == ADVICE_IDS
     assert advice_for(LeakKind.LOCAL_RESOLUTION, "http") == "advice.local_resolution.http"
     assert advice_for(LeakKind.LOCAL_RESOLUTION, "socks4a") == "advice.address_only.socks4"
     with pytest.raises(KeyError):
