@@ -91,6 +91,8 @@ def test_who_has_come_since_is_looked_into_at_once(tree: Counted, witness: Witne
     tree.last(157)
     assert searched(witness, tree, 7) == [155]
     assert tree.tables == [157, 156, 155]
+    assert searched(witness, tree, 8) == [None]
+    assert tree.tables[:2] == [155, 149]  # nobody has come since: the recent holder, and then everybody
 
 
 def test_a_hundred_that_have_come_since_are_not(tree: Counted, witness: Witness) -> None:
@@ -125,6 +127,20 @@ def test_a_guess_that_fails_costs_a_walk_and_no_more(tree: Counted, witness: Wit
     tree.open(110, 6, "socket:[8]")
     assert searched(witness, tree, 8) == [110]
     assert tree.tables == [110]
+
+
+def test_what_is_known_of_processes_has_a_bound(
+    tree: Counted, witness: Witness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Programs come and go by the million, and each was looked into once."""
+    monkeypatch.setattr("shim.witness.witness.KNOWN", 10)
+    assert witness.prepare(lambda: False)
+    assert list(witness._free) == list(range(109, 99, -1))
+    for pid in range(100, 105):
+        tree.remove(pid)
+    monkeypatch.setattr("shim.witness.witness.KNOWN", 1000)
+    searched(witness, tree, 5)
+    assert set(witness._free) == set(range(105, 150))
 
 
 def test_preparing_can_be_interrupted_and_goes_on(tree: Counted, witness: Witness) -> None:

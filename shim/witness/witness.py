@@ -40,6 +40,9 @@ AT_FIRST = 4
 GUESSES = 2
 """Descriptors read of each process before all are: 3 ms for 300 processes, where all of theirs take 50 ms."""
 
+KNOWN = 4096
+"""Processes for which guesses are made, at most; those that have ended make room at the next long search."""
+
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -92,10 +95,14 @@ class Witness:
             else:
                 wanted.setdefault(trace.inode, []).append(trace)
         hidden = late = False
+        looked_into: set[int] = set()
         for pid in self._order(wanted, {group[0].uid for group in wanted.values()}):
             late = time.monotonic() > until
             if late or not wanted:
                 break
+            if pid in looked_into:
+                continue
+            looked_into.add(pid)
             try:
                 yield from self._look_into(pid, wanted)
             except PermissionError:
@@ -134,13 +141,13 @@ class Witness:
         yield from range(last, last - come, -1)
         recent = self._holders.pids()
         yield from recent[:AT_FIRST]
+        everybody = self._proc.pids(last)
+        self._free = {pid: self._free[pid] for pid in everybody if pid in self._free}
         for pid, numbers in list(self._free.items()):
             if any(self._proc.socket_at(pid, number) in wanted for number in numbers):
                 yield pid
         yield from recent[AT_FIRST:]
         others = []
-        everybody = self._proc.pids(last)
-        self._free = {pid: self._free[pid] for pid in everybody if pid in self._free}
         for pid in everybody:
             if self._proc.owner(pid) in uids:
                 yield pid
@@ -161,6 +168,8 @@ class Witness:
     def _table(self, pid: int) -> Table:
         table = self._proc.table(pid)
         if table.open:
+            if len(self._free) >= KNOWN:
+                del self._free[next(iter(self._free))]
             self._free[pid] = free(table.open)[:GUESSES]
         return table
 
