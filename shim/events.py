@@ -2,7 +2,8 @@
 
 `at` is seconds since the epoch, UTC. `conn` and `query` are opaque ids, unique in a run.
 Invariants (tested): every accepted connection ends in exactly one ConnectionClosed;
-every parsed request has exactly one RequestDecided, before its reply.
+every parsed request has exactly one RequestDecided, before its reply, or, where `policy.wait_for_name` has had it
+answered too early, before anything goes upstream.
 Destinations stand here in clear: only `shim.record` turns events into text, and scrubs there.
 """
 

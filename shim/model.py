@@ -238,7 +238,8 @@ class Verdict:
 
     `plaintext` tells that it goes, or would have gone, to a port of unencrypted protocols. `rule` is the number of the
     policy's rule that fits, counted from 1, and `isolate` how that rule wants streams kept apart. `finding` tells that
-    the correlator will make a finding of it, so that it is worth knowing which program it came from.
+    the correlator will make a finding of it, so that it is worth knowing which program it came from. `hear` is the mode
+    that refuses it, if the client's first bytes are to be waited for all the same.
     """
 
     exposure: Exposure
@@ -247,6 +248,7 @@ class Verdict:
     plaintext: bool = False
     rule: int = 0
     isolate: Isolate | None = None
+    hear: Mode | None = None
     finding: bool = field(default=True, compare=False)
 
 

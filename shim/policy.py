@@ -65,6 +65,7 @@ class Policy:
     allow_local: tuple[str, ...] = ()
     isolate: Isolate = "none"
     http_hint: bool = False
+    wait_for_name: bool = False
     warn_plaintext_ports: tuple[int, ...] = (23, 109, 110, 143)
     reject_plaintext_ports: tuple[int, ...] = ()
     rule: tuple[Rule, ...] = ()

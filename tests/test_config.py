@@ -127,7 +127,8 @@ MISTAKES = [
     ("[policy]\nisolate = 3", ":2: policy.isolate: must be one of 'none', 'client', 'destination', got 3"),
     ("[policy]\nlevel = 'info'", ":2: policy.level: unknown key — did you mean 'log.level'?"),
     ("[policy]\nallowances = []", ":2: policy.allowances: unknown key — allowed here: mode, "
-     "address_as_text, allow_local, isolate, http_hint, warn_plaintext_ports, reject_plaintext_ports, rule"),
+     "address_as_text, allow_local, isolate, http_hint, wait_for_name, warn_plaintext_ports, reject_plaintext_ports, "
+     "rule"),
     ("[policy]\nwarn_plaintext_ports = [23, 0]",
      ":2: policy.warn_plaintext_ports: must be a port of 1 to 65535, got 0"),
     ("[policy]\nreject_plaintext_ports = [70000]",

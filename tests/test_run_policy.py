@@ -44,10 +44,10 @@ class TestPlaintextPorts:
                 assert (found["kind"], found["action"]) == ("plaintext_port", "block")
 
 
-def curl(shim: Shim, url: str, option: str = "--socks5-hostname") -> subprocess.CompletedProcess[str]:
+def curl(shim: Shim, url: str, option: str = "--socks5-hostname", *more: str) -> subprocess.CompletedProcess[str]:
     """The real program, through the shim's SOCKS listener."""
     environ = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
-    argv = ["curl", "-q", "-sS", "-m", "10", option, shim.socks, url]
+    argv = ["curl", "-q", "-sS", "-m", "10", option, shim.socks, *more, url]
     return subprocess.run(argv, env=environ, capture_output=True, text=True, timeout=20, check=False)
 
 
@@ -168,3 +168,38 @@ class TestDestinations:
             assert ask(shim.socks, (GREETING, 2), (socks5(b"still.test", 80), 0)) == NO_AUTH + refused5(2)
         assert not upstream.asked_for("after.test")
         assert not upstream.asked_for("still.test")
+
+
+class TestWaitForName:
+    RESOLVED = ("--resolve", "page.test:80:93.184.216.80")
+
+    def test_repair_sends_the_name_that_the_first_bytes_hold(self, config: Path, upstream: Upstream) -> None:
+        require_program("curl")
+        config.write_text('[policy]\nmode = "repair"\nwait_for_name = true\n')
+        with Shim(config=config, upstream=upstream.address) as shim:
+            fetched = curl(shim, "http://page.test/", "--socks5", *self.RESOLVED)
+            assert (fetched.returncode, bool(fetched.stdout)) == (0, True), fetched.stderr
+            line = shim.decided(destination="93.184.216.80:80")
+            assert (line["action"], line["reason"], line["name"]) == ("repair", "first_bytes", "page.test")
+            found = shim.wait_for("leak_found", conn=line["conn"], revision=2)
+            assert (found["rule"], found["confidence"], found["name"]) == ("L02", "probable", "page.test")
+            assert "http_host_is_name" in found["evidence"]
+        assert not upstream.asked_for("93.184.216.80")
+        assert upstream.asked_for("page.test")
+
+    def test_block_learns_the_name_and_breaks_off(self, config: Path, upstream: Upstream) -> None:
+        require_program("curl")
+        config.write_text('[policy]\nmode = "block"\nwait_for_name = true\n')
+        with Shim(config=config, upstream=upstream.address) as shim:
+            asked = len(upstream.seen)
+            refused = curl(shim, "http://page.test/", "--socks5", *self.RESOLVED)
+            assert refused.returncode in (52, 55, 56), refused.stderr  # it was told that it is connected
+            line = shim.decided(destination="93.184.216.80:80")
+            assert (line["action"], line["reason"]) == ("block", "address_only")
+            found = shim.wait_for("leak_found", conn=line["conn"], revision=2)
+            assert (found["rule"], found["name"], found["action"]) == ("L02", "page.test", "block")
+            assert ask(shim.socks, (GREETING, 2), (socks5("93.184.216.81", 22), 0)) == NO_AUTH + refused5(2)
+            silent = ask(shim.socks, (GREETING, 2), (socks5("93.184.216.82", 443), 0))
+            assert silent == NO_AUTH + refused5(0), "a success that is none, and then the end"
+            assert shim.ended("93.184.216.82:443")["reason"] == "refused"
+            assert len(upstream.seen) == asked

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from shim.judge.endpoints import CLIENT_FIRST_PORTS
 from shim.judge.hosts import canonical
 from shim.model import Action, Command, Decision, Exposure, Knowledge, Mode, Reply, Request, Standing
 from shim.policy import Policy
@@ -40,6 +41,13 @@ def decide(request: Request, exposure: Exposure, knowledge: Knowledge, policy: P
             return _not_applicable(request, knowledge)
         case _:  # pragma: no cover - the type checker proves that nothing comes here
             assert_never(exposure)
+
+
+def worth_hearing(request: Request, decision: Decision, policy: Policy) -> Mode | None:
+    """The mode that refuses this address, if the user wants it to wait for the name in the client's first bytes."""
+    refused = decision is REFUSE_ADDRESS or decision is REFUSE_TEXT
+    waits = refused and policy.wait_for_name and request.command is Command.CONNECT
+    return policy.mode if waits and request.port in CLIENT_FIRST_PORTS else None
 
 
 def would_connect(request: Request, decision: Decision) -> bool:

@@ -34,6 +34,9 @@ _ENCRYPTED_PORTS = (443, 853)
 NAMED_PORTS = frozenset((25, 80, 110, 143, 443, 465, 587, 993, 995, 5222, 8080, 8443))
 """Web, mail, XMPP: nobody types their addresses by the dozen, and few hand them out as peers of a swarm."""
 
+CLIENT_FIRST_PORTS = frozenset((80, 443, 465, 636, 853, 990, 993, 995, 5061, 5223, 6697, 8000, 8008, 8080, 8443, 8888))
+"""HTTP, and protocols inside TLS: the client speaks first, and names the host that it means."""
+
 
 def _numbers(table: str) -> frozenset[int]:
     words = (word for row in table.strip().splitlines() for word in row.split()[:4])

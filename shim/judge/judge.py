@@ -6,12 +6,13 @@ Holds the policies, the memory of answers and the issued addresses, and sees no 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
 from shim.judge import answering
 from shim.judge.answering import Plan
 from shim.judge.classify import classify
-from shim.judge.decide import FORWARD, REFUSE_LATE, decide, plaintext, would_connect
+from shim.judge.decide import FORWARD, REFUSE_LATE, decide, plaintext, worth_hearing, would_connect
 from shim.judge.findings import shows
 from shim.judge.hosts import address_from_text
 from shim.judge.isolation import isolation
@@ -20,12 +21,15 @@ from shim.judge.memory import AnswerMemory
 from shim.judge.rules import by_rule, facts
 from shim.model import (
     PENDING,
+    Action,
     Answer,
     Command,
     Credentials,
+    Decision,
     Exposure,
     Isolate,
     Knowledge,
+    Mode,
     Peer,
     Process,
     Reply,
@@ -95,7 +99,28 @@ class Judge:
             return Verdict(exposure, plaintext(request, decision, policy), knowledge.names, plaintext=True)
         if decision is FORWARD and exposure is Exposure.NAME:
             return _NAME_FORWARDED
-        return Verdict(exposure, decision, knowledge.names, finding=shows(request, exposure, decision))
+        hear = worth_hearing(request, decision, policy)
+        return Verdict(exposure, decision, knowledge.names, hear=hear, finding=shows(request, exposure, decision))
+
+    def heard(self, request: Request, peer: Peer, at: float, listener: str, verdict: Verdict, name: str) -> Verdict:
+        """The verdict on an address once the client's first bytes have given `name`, in lower case.
+
+        Where that may be repaired, the name is judged as if it had been given at once.
+        """
+        if verdict.hear is not Mode.REPAIR:
+            return verdict
+        named = Request(request.protocol, request.command, name, request.port, request.credentials)
+        told = self.judge(named, peer, at, listener, None, Sought.LATE)
+        decision = told.decision
+        if decision.action is not Action.BLOCK:
+            decision = Decision(Action.REPAIR, "first_bytes", host=name)
+        return replace(
+            verdict,
+            decision=decision,
+            plaintext=told.plaintext,
+            rule=told.rule or verdict.rule,
+            isolate=told.isolate or verdict.isolate,
+        )
 
     def answered(self, request: Request, peer: Peer, answer: Answer, at: float, sent: str | None = None) -> None:
         """Learn from Tor's answer to RESOLVE; `request` as the client sent it.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any, Final, NamedTuple
 
-from shim.judge.decide import FORWARD_BY_RULE, REFUSE_BY_RULE, decide, plaintext, would_connect
+from shim.judge.decide import FORWARD_BY_RULE, REFUSE_BY_RULE, decide, plaintext, worth_hearing, would_connect
 from shim.judge.findings import shows
 from shim.judge.hosts import canonical
 from shim.model import PENDING, Action, Decision, Exposure, Knowledge, Process, Request, Standing, Verdict
@@ -94,8 +94,9 @@ def by_rule(request: Request, exposure: Exposure, known: Knowledge, policy: Poli
     exposed = request.port in policy.plaintext_ports and would_connect(request, decision)
     if exposed and not rule.allow:
         decision = plaintext(request, decision, policy)
+    hear = None if rule.allow is False else worth_hearing(request, decision, policy.exceptions[number - 1])
     finding = exposed or shows(request, exposure, decision)
-    return Verdict(exposure, decision, known.names, exposed, number, rule.isolate, finding)
+    return Verdict(exposure, decision, known.names, exposed, number, rule.isolate, hear, finding)
 
 
 def _under(number: int, request: Request, exposure: Exposure, known: Knowledge, policy: Policy) -> Decision:

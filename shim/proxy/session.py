@@ -11,18 +11,19 @@ import time
 from _socket import socket as Socket
 from collections.abc import Callable
 from functools import partial
+from ipaddress import IPv4Address
 
 from shim.errors import ProtocolError
 from shim.events import HandshakeFailed, ProcessSought, RequestDecided, UpstreamAnswered, UpstreamFailed
-from shim.model import PENDING, Action, Answer, Command, Exposure, Host, Process, Reply, Request, Sought, Verdict
+from shim.model import PENDING, Action, Answer, Command, Exposure, Process, Reply, Request, Sought, Verdict
 from shim.protocol import ServerCodec
-from shim.protocol.socks_client import SocksClient
 from shim.protocol.wire import HTTP_HINT_PAGE
+from shim.proxy.hearing import Hearing
 from shim.proxy.overhear import Overhearing
 from shim.proxy.plane import Plane, Ticket
 from shim.proxy.poller import BROKEN, IN
 from shim.proxy.relay import CLIENT, UPSTREAM, Direction, Tunnel
-from shim.proxy.upstream import UpstreamLeg
+from shim.proxy.upstream import UpstreamLeg, leg_of
 from shim.proxy.wheel import Slot
 
 _DONTWAIT = socket.MSG_DONTWAIT
@@ -30,6 +31,7 @@ _PEEK = socket.MSG_PEEK | _DONTWAIT
 _HANDSHAKE_BYTES = 4096
 """One read of a handshake; what the client sent behind its request comes along and is kept."""
 
+_NOWHERE = IPv4Address(0)
 _UNWATCHED = -1
 """The mask of a client that waits for its program to be known."""
 
@@ -149,11 +151,15 @@ class Session:
         plane, ticket = self._plane, self._ticket
         now = time.time()
         self._verdict = verdict = plane.bench.judge(request, ticket.peer, now, self._listener, process, sought)
-        finding = verdict.finding and sought is Sought.NOT_YET
+        finding = verdict.finding
         if finding:
-            self._seek()
+            finding = sought is Sought.NOT_YET
+            if finding:
+                self._seek()
             if verdict is PENDING:
                 return self._find_out()
+            if verdict.hear is not None and plane.target is not None:
+                return self._hear(request, verdict, finding)
         plane.publish(RequestDecided(now, ticket.conn, ticket.peer, self._listener, request, verdict))
         if verdict.decision.action is Action.BLOCK:
             # A refused client ends at once, and takes its name along: the refusal waits until it is known.
@@ -163,6 +169,13 @@ class Session:
             self._identify(finding, None)
             self._forward(request, verdict)
         return None
+
+    def _hear(self, request: Request, verdict: Verdict, finding: bool) -> None:
+        """The client is told of a success, so that it says whom it wants: what follows is no longer a handshake."""
+        self._send(self._codec.reply(Answer(Reply.SUCCEEDED, _NOWHERE, 0)))
+        self._identify(finding, None)
+        hearing = Hearing(self._plane, self._ticket, self._sock, self._listener, request, verdict, self._received)
+        hearing.start(self._codec.trailing_data())
 
     def _find_out(self) -> None:
         """The verdict hangs on whose request it is. Until that is known, the client is not even watched."""
@@ -196,12 +209,7 @@ class Session:
         address = plane.target
         if address is None:
             return self.upstream_failed("no_upstream")
-        host: Host | None = verdict.decision.host
-        if host is not None:
-            request = Request(request.protocol, request.command, host, request.port, request.credentials)
-        credentials = request.credentials or plane.bench.credentials(request, self._ticket.peer, verdict.isolate)
-        codec = SocksClient(request, credentials, pipelining=plane.pipelining)
-        self._leg = UpstreamLeg(plane, address, codec, self)
+        self._leg = leg_of(plane, address, request, verdict, self._ticket.peer, self)
         self._leg.start()
         return None
 

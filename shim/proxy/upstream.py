@@ -14,7 +14,7 @@ from typing import Protocol
 
 from shim.address import Address
 from shim.errors import UpstreamError
-from shim.model import Answer
+from shim.model import Answer, Peer, Request, Verdict
 from shim.protocol.socks_client import SocksClient
 from shim.proxy.plane import Plane
 from shim.proxy.poller import BROKEN, IN, OUT
@@ -177,6 +177,17 @@ class UpstreamLeg:
         if self._slot is not None:
             self._slot.discard(self)
             self._slot = None
+
+
+def leg_of(
+    plane: Plane, address: Address, request: Request, verdict: Verdict, peer: Peer, owner: Waiting
+) -> UpstreamLeg:
+    """The leg of a request that is judged so, yet to be started: its name in its address's place, and kept apart."""
+    host = verdict.decision.host
+    if host is not None:
+        request = Request(request.protocol, request.command, host, request.port, request.credentials)
+    credentials = request.credentials or plane.bench.credentials(request, peer, verdict.isolate)
+    return UpstreamLeg(plane, address, SocksClient(request, credentials, pipelining=plane.pipelining), owner)
 
 
 def _new_socket(address: Address) -> Socket:

@@ -44,6 +44,10 @@ class TimerWheel:
         slot.add(item)
         return slot
 
+    def after(self, seconds: float, run: Callable[[], None]) -> None:
+        """Have `run` called in `seconds`, without the wheel's coarseness, and without a way to forget it."""
+        self._schedule(seconds, run)
+
     def _slot(self, tick: int) -> Slot:
         if not self._turning:
             self._turning = True

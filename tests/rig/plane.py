@@ -71,6 +71,8 @@ class FixedBench:
     def __init__(self) -> None:
         self.verdict = FORWARD
         self.by_program: Callable[[Process | None], Verdict] | None = None
+        self.names: list[str] = []
+        self.named: Verdict | None = None
         self.sent: str | None = None
         self.hint = False
         self.isolation: Credentials | None = None
@@ -90,6 +92,12 @@ class FixedBench:
         if self.by_program is None:
             return self.verdict
         return PENDING if sought is Sought.NOT_YET else self.by_program(process)
+
+    def heard(
+        self, _request: Request, _peer: Peer, _at: float, _listener: str, verdict: Verdict, name: str
+    ) -> Verdict:
+        self.names.append(name)
+        return verdict if self.named is None else self.named
 
     def answered(self, _request: Request, _peer: Peer, answer: Answer, _at: float, sent: str | None = None) -> None:
         self.answers.append(answer)
