@@ -79,6 +79,23 @@ def test_a_canary(mode: str, status: int, code: tuple[str, str], upstream: Upstr
         assert len(names) == 1 and names.pop().endswith(".zone.example")
 
 
+class Anything(dict[str, str]):
+    """A zone in which every name exists."""
+
+    def get(self, _name: str, _default: object = None) -> str:  # type: ignore[override]
+        return "93.184.216.34"
+
+
+def test_an_address_that_tor_found_proves_nothing(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any resolver could have said the same."""
+    monkeypatch.setattr("rig.upstream.RESOLVED", Anything())
+    with place(tmp_path) as here, sensing(here, upstream, "tor"):
+        status, codes = here.codes("--dns", "127.0.0.1:53", "--canary", "zone.example")
+        assert (status, codes["canary_needs_issue"]) == (3, "unknown")
+
+
 def test_a_canary_is_never_the_same(upstream: Upstream, tmp_path: Path) -> None:
     with place(tmp_path) as here, sensing(here, upstream, "issue"):
         names = set()

@@ -240,10 +240,10 @@ def test_a_disk_that_is_full_for_a_while(path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     try:
-        kept.keep(fill, look, lambda: None)
+        kept.keep(fill, look, lambda: seen.append("b.example" in path.read_text()))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert seen == [(*whole, ["state"], ["file_too_large"])]
+    assert seen == [(*whole, ["state"], ["file_too_large"]), True]
     assert kept.troubles == ["file_too_large"]
     assert "b.example" in path.read_text()
 

@@ -52,12 +52,11 @@ def canary(sensor: Address, zone: str) -> Remark:
     about = (("name", name),)
     system = _ask_system(name)
     reply = _ask(sensor, name, TYPE_A, "udp")
-    issued = {address for address, ttl in (reply.addresses if reply else ()) if ttl == _ISSUED_TTL_S}
-    if isinstance(system, IPv4Address):
-        if system in issued:
-            return Remark("canary_reached", Status.OK, about)
-        return Remark("canary_elsewhere", Status.LEAK, about, "sensor")
-    if system == socket.EAI_NONAME and issued:
+    ttls = dict(reply.addresses) if reply else {}
+    issued = _ISSUED_TTL_S in ttls.values()
+    if isinstance(system, IPv4Address) and ttls.get(system) == _ISSUED_TTL_S:
+        return Remark("canary_reached", Status.OK, about)
+    if (isinstance(system, IPv4Address) and system not in ttls) or (system == socket.EAI_NONAME and issued):
         return Remark("canary_elsewhere", Status.LEAK, about, "sensor")
     if issued:
         return Remark("canary_unanswered", Status.UNKNOWN, about, "sensor")
