@@ -93,9 +93,7 @@ class FixedBench:
             return self.verdict
         return PENDING if sought is Sought.NOT_YET else self.by_program(process)
 
-    def heard(
-        self, _request: Request, _peer: Peer, _at: float, _listener: str, verdict: Verdict, name: str
-    ) -> Verdict:
+    def heard(self, _request: Request, _peer: Peer, _at: float, _listener: str, verdict: Verdict, name: str) -> Verdict:
         self.names.append(name)
         return verdict if self.named is None else self.named
 
