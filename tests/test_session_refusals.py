@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -33,6 +33,32 @@ def one() -> Iterator[Served]:
     """For what depends on neither the poll set nor the kind of socket."""
     with Served() as served:
         yield served
+
+
+def test_what_follows_another_protocol_is_left_unread_while_its_program_is_looked_up(served: Served) -> None:
+    waiting: list[Callable[[], None]] = []
+    served.plane.identify = lambda conn, sock, then: waiting.append(then) if then else None
+    client = served.connect()
+    served.say(client, b"GET / HTTP/1.1\r\n")
+    served.say(client, b"Host: a.test\r\n\r\n")
+    served.say(client, b"\5\1\0")
+    assert not client.ended
+    (close,) = waiting
+    close()
+    served.until(lambda: client.ended, client.take)
+    assert len(served.of(HandshakeFailed)) == 1
+    served.closed("protocol_error")
+
+
+def test_a_client_of_another_protocol_may_go_before_its_program_is_known(served: Served) -> None:
+    waiting: list[Callable[[], None]] = []
+    served.plane.identify = lambda conn, sock, then: waiting.append(then) if then else None
+    client = served.connect()
+    served.say(client, b"GET / HTTP/1.1\r\n")
+    client.sock.close()
+    served.settle()
+    waiting[0]()
+    served.closed("protocol_error")
 
 
 @pytest.mark.parametrize(

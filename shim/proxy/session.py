@@ -78,6 +78,8 @@ class Session:
         """The client's socket is ready."""
         if self._request is not None:
             return self._early(events)
+        if not self._mask:
+            return self._close("protocol_error")  # broken, and gone before it was known whose it is
         try:
             data = self._sock.recv(_HANDSHAKE_BYTES, _DONTWAIT)
         except BlockingIOError:
@@ -139,6 +141,8 @@ class Session:
             self._seek()
         self._fail_handshake(error.error, reply, error.protocol)
         self._send(reply)
+        self._mask = 0  # what else it says is nobody's to read
+        self._plane.poller.modify(self._sock.fileno(), 0)
         self._identify(finding, partial(self._close, "protocol_error"))
 
     def _fail_handshake(self, error: str, reply: bytes, foreign: str | None) -> None:
