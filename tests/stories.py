@@ -68,9 +68,10 @@ class Story:
     def resolve(self, name: str, answer: str, peer: Peer = HERE) -> list[LeakFound]:
         """RESOLVE by SOCKS, and Tor's answer."""
         found = self.connect(name, 0, peer, command=Command.RESOLVE)
+        (decided,) = [event for event in self.events[-1:] if isinstance(event, RequestDecided)]
         request = Request(Protocol.SOCKS5, Command.RESOLVE, name, 0)
         told = Answer(0, ip_address(answer), 0)
-        self.judge.answered(request, peer, told, self.at)
+        self.judge.answered(request, peer, told, self.at, decided.verdict.decision.host)
         return found + self.tell(UpstreamAnswered(self.at, f"c{self._ids['c']}", peer, request, told))
 
     def ask(
