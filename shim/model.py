@@ -183,7 +183,7 @@ class Process:
     `start` is when it began (Linux: clock ticks since boot): with the pid it names a process for good. `arguments` may
     name destinations: scrub them. `script` is what an interpreter runs (`pip` of `python3 /usr/bin/pip`). `label` is
     `container:ID`, `flatpak:APP`, `snap:NAME`, `app:ID` or `unit:NAME`. `parents` go up to the leader of the session,
-    nearest first.
+    nearest first. `wrapper` is what was preloaded to make its connections for it: `proxychains` or `torsocks`.
     """
 
     pid: int
@@ -195,6 +195,7 @@ class Process:
     uid: int | None = None
     parents: tuple[Ancestor, ...] = ()
     script: str | None = None
+    wrapper: str | None = None
 
 
 class Sought(Enum):

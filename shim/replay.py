@@ -246,4 +246,5 @@ def _process(value: Any) -> Process | None:
         arguments=arguments,
         label=_text_or_none(keys, "label"),
         script=_text_or_none(keys, "script"),
+        wrapper=_text_or_none(keys, "wrapper"),
     )

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from rig.advised import BY_ADDRESS, BY_QUERY, HIDDEN, SOCKS_PROXY_AGENT, Case
+from rig.advised import BY_ADDRESS, BY_QUERY, PRELOADED, SOCKS_PROXY_AGENT, TYPED, Case
 from rig.clients import Command, Program, Task, chromium, curl
 from rig.namespace import Namespace
 from rig.programs import missing, require_namespaces, require_program
@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.clients, pytest.mark.timeout(60)]
 
 ENGLISH, JAPANESE = catalogue("en"), catalogue("ja")
 HOSTS = {"page.test": "93.184.216.34", "hangup.test": "93.184.216.35"}
-LAST = "93.184.216.99"
+LAST, TYPED_HERE = "93.184.216.99", "93.184.216.98"
 TRIES = 5
 
 
@@ -135,14 +135,22 @@ def test_a_program_that_asks_dns(case: Case, sensed: Bench, tmp_path: Path) -> N
     assert sensed.clean(case, f"{case.service}.after.test", tmp_path / "after") == []
 
 
-@pytest.mark.parametrize("case", HIDDEN, ids=str)
-def test_what_hides_in_another_program_has_its_advice_in_the_documents(
-    case: Case, listed: Bench, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("case", PRELOADED, ids=str)
+def test_what_works_inside_another_program(case: Case, listed: Bench, tmp_path: Path) -> None:
     found = listed.leaked(case, "page.test", tmp_path / "before")
-    assert found["process"]["name"] == case.program
-    assert case.setting in ENGLISH.text(f"advice.for.{case.advice}")
+    assert_advised(found, case)
+    assert found["process"]["wrapper"] == case.advice
     assert listed.clean(case, "unlisted.test", tmp_path / "after") == []
+
+
+@pytest.mark.parametrize(("program", "run", "exposure", "advice"), TYPED, ids=[f"{row[0]} {row[3]}" for row in TYPED])
+def test_a_typed_address_is_possible_and_there_is_nothing_to_change(
+    program: str, run: Program, exposure: str, advice: str, listed: Bench, tmp_path: Path
+) -> None:
+    case = Case(program, run, advice, "", run, {"address": "address_only"}.get(exposure, exposure))
+    found = listed.leaked(case, TYPED_HERE, tmp_path / "typed")
+    assert_advised(found, case)
+    assert (found["confidence"], found["destination"].rpartition(":")[0]) == ("possible", TYPED_HERE)
 
 
 def policies(task: Task, mark: str) -> str:
@@ -192,6 +200,5 @@ def test_the_policies_of_the_documents_leave_nothing(
 
 def test_what_the_table_calls_tried_is_tried_here() -> None:
     tried = {row.advice for program in table().programs for row in program.rows if row.tried}
-    shown = {case.advice for case in (*BY_ADDRESS, *BY_QUERY, *HIDDEN)}
-    elsewhere = {"browser.text", "nc.socks5"}  # nothing to change: tests/test_clients.py
-    assert tried - elsewhere == shown & tried
+    shown = {case.advice for case in (*BY_ADDRESS, *BY_QUERY, *PRELOADED)} | {row[3] for row in TYPED}
+    assert tried == shown

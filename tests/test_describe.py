@@ -52,6 +52,15 @@ def test_all_that_is_known_of_a_program(tree: Procfs) -> None:
     )
 
 
+def test_of_its_environment_only_what_was_preloaded_is_kept(tree: Procfs) -> None:
+    secret = b"TOKEN=s3ntinel\0LD_PRELOAD=/usr/lib/libproxychains.so.4\0"
+    tree.add(702, "curl", 700, exe="/usr/bin/curl", arguments=("curl",), environment=secret)
+    process = describe(tree, stat(tree, 702))
+    assert process is not None
+    assert process.wrapper == "proxychains"
+    assert "s3ntinel" not in repr([getattr(process, field) for field in process.__slots__])
+
+
 def test_a_browsers_network_service_is_the_browser(tree: Procfs) -> None:
     tree.add(800, "chromium", 700, exe=CHROMIUM, arguments=(CHROMIUM, "--proxy-server=socks5://127.0.0.1:9250"))
     tree.add(801, "chromium", 800, exe=CHROMIUM, arguments=(CHROMIUM, "--type=zygote"))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shim.witness.labels import label, runs_others, script
+from shim.witness.labels import label, runs_others, script, wrapper
 
 ID = "0123456789abcdef" * 4
 USER = "/user.slice/user-1000.slice/user@1000.service"
@@ -53,6 +53,28 @@ USER = "/user.slice/user-1000.slice/user@1000.service"
 )
 def test_what_a_control_group_is_called(path: str, expected: str | None) -> None:
     assert label(path) == expected
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        (b"", None),
+        (b"HOME=/root\0LD_PRELOAD=/usr/lib/x86_64-linux-gnu/libproxychains.so.4\0", "proxychains"),
+        (b"LD_PRELOAD=libproxychains4.so\0HOME=/root\0", "proxychains"),
+        (b"LD_PRELOAD=/usr/lib/x86_64-linux-gnu/torsocks/libtorsocks.so", "torsocks"),
+        (b"LD_PRELOAD=/usr/lib/libfaketime.so.1 /usr/lib/torsocks/libtorsocks.so.0\0", "torsocks"),
+        (b"LD_PRELOAD=/usr/lib/libfaketime.so.1:/usr/lib/libtorsocks.so\0", "torsocks"),
+        (b"LD_PRELOAD=\0", None),
+        (b"LD_PRELOAD=/usr/lib/libjemalloc.so.2\0", None),
+        (b"OLD_LD_PRELOAD=/usr/lib/libtorsocks.so\0", None),
+        (b"NOTE=LD_PRELOAD=/usr/lib/libtorsocks.so\0", None),
+        (b"LD_PRELOAD=/usr/lib/mylibtorsocks.so\0", None),
+        (b"LD_PRELOAD=/usr/lib/libtorsocks.source\0", None),
+        (b"\xff\xfe\0LD_PRELOAD=\xff/libtorsocks.so\0", "torsocks"),
+    ],
+)
+def test_what_was_preloaded(environment: bytes, expected: str | None) -> None:
+    assert wrapper(environment) == expected
 
 
 @given(st.text(alphabet="/-.@:\\x2d0aservicopflatknd", max_size=60))

@@ -74,6 +74,12 @@ def test_a_script_is_named_before_its_interpreter() -> None:
     assert message(event, JAPANESE).startswith("pip（python3、pid 4243、SOCKS5、ポート 443）")
 
 
+def test_what_was_preloaded_is_named_behind_the_program() -> None:
+    process = Process(7, "curl", "/usr/bin/curl", wrapper="proxychains")
+    event = leak(LeakKind.ADDRESS_ONLY, "advice.address_only.socks5", process=process)
+    assert message(event, ENGLISH).startswith("curl (proxychains, pid 7, SOCKS5, port 443) gave")
+
+
 @pytest.mark.parametrize("lang", LANGUAGES)
 @pytest.mark.parametrize("advice_id", sorted(ADVICE_IDS))
 def test_all_advice_that_the_judge_gives_can_be_read(lang: str, advice_id: str) -> None:

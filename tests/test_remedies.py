@@ -87,6 +87,13 @@ def test_some_put_a_title_in_the_place_of_their_command_line() -> None:
     assert chosen(SOCKS5, "/usr/bin/node", name="npmish") == "advice.for.node.dns"
 
 
+@pytest.mark.parametrize("exe", ["/usr/bin/curl", "/usr/bin/python3.11", "/opt/tool", "/usr/bin/chromium"])
+def test_what_was_preloaded_comes_before_the_program(exe: str) -> None:
+    inside = Process(1, "x", exe, script="pip", wrapper="proxychains")
+    assert REMEDIES.choose(finding(SOCKS5, inside)) == "advice.for.proxychains"
+    assert REMEDIES.choose(finding(TEXT, replace(inside, wrapper="torsocks"))) == "advice.for.torsocks.text"
+
+
 def test_names_fit_as_a_whole() -> None:
     for exe in ("/usr/bin/curlew", "/usr/bin/mycurl", "/curl/curl.sh", "/usr/bin/curl\n"):
         assert chosen(SOCKS5, exe) == f"advice.{SOCKS5}"
@@ -113,7 +120,9 @@ def test_the_first_program_and_the_first_row_that_fit_count() -> None:
 
 def test_what_only_readers_are_told_fits_nobody() -> None:
     for program in table().programs:
-        if not (program.names or program.paths or program.scripts or program.titles or program.reasons):
+        if not (
+            program.names or program.paths or program.scripts or program.titles or program.wrappers or program.reasons
+        ):
             alone = Remedies(Table("2026-11-22", (program,)))
             assert alone.choose(finding(SOCKS5, Process(1, "", ""))) == f"advice.{SOCKS5}"
 

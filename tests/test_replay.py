@@ -98,9 +98,9 @@ def looked_up(told: list[Event]) -> list[Event]:
         events_.append(event)
         if waiting is not None:
             events_.append(waiting)
-        process = (
-            Process(place, "python3", None, 9, ("python3", "pip"), "unit:x", 0, (), "pip") if place % 3 == 1 else None
-        )
+        wrapper = "proxychains" if place % 2 else None
+        pip = Process(place, "python3", None, 9, ("python3", "pip"), "unit:x", 0, (), "pip", wrapper)
+        process = pip if place % 3 == 1 else None
         reason = None if process else "gone"
         waiting = ProcessIdentified(event.at, event.conn, process, reason) if seeking else None
     return events_

@@ -34,8 +34,8 @@ class Program:
     """Programs that are set alike, and how they are recognised: patterns with `*`, as in a shell.
 
     `names` are those of executables, `paths` whole paths of such, `scripts` what an interpreter runs, `titles` what a
-    process calls itself, `reasons` why the program is unknown. None of them: a library, or something that hides in
-    others' processes; for readers only.
+    process calls itself, `wrappers` what was preloaded into it, `reasons` why the program is unknown. None of them: a
+    library inside other programs; for readers only.
     """
 
     title: str
@@ -44,6 +44,7 @@ class Program:
     paths: tuple[str, ...] = ()
     scripts: tuple[str, ...] = ()
     titles: tuple[str, ...] = ()
+    wrappers: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
 
 

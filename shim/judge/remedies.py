@@ -40,12 +40,12 @@ class Remedies:
     def _program(self, process: Process | None, reason: str | None) -> Program | None:
         if process is None:
             return None if reason is None else self._by_reason.get(reason)
-        return self._of_process(process.name, process.exe, process.script)
+        return self._of_process(process.name, process.exe, process.script, process.wrapper)
 
-    def _find(self, name: str, exe: str | None, script: str | None) -> Program | None:
+    def _find(self, name: str, exe: str | None, script: str | None, wrapper: str | None) -> Program | None:
         """The executable is what the kernel knows; a process can call itself as it likes."""
         base = name if exe is None else exe.rpartition("/")[2]
-        texts = base, exe or "", script or "", name
+        texts = base, exe or "", script or "", name, wrapper or ""
         return next((forms.program for forms in self._forms if forms.fit(texts)), None)
 
 
@@ -56,10 +56,12 @@ class _Forms:
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self._patterns = tuple(map(_any_of, (program.names, program.paths, program.scripts, program.titles)))
+        self._patterns = tuple(
+            map(_any_of, (program.names, program.paths, program.scripts, program.titles, program.wrappers))
+        )
 
-    def fit(self, texts: tuple[str, str, str, str]) -> bool:
-        """Whether a process of this name, path, script and title is this program."""
+    def fit(self, texts: tuple[str, str, str, str, str]) -> bool:
+        """Whether a process of this name, path, script, title and wrapper is this program."""
         return any(pattern.fullmatch(text) for pattern, text in zip(self._patterns, texts, strict=True))
 
 

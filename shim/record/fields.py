@@ -215,7 +215,7 @@ def _process(process: Process | None, reason: str | None, view: View) -> Keys:
         return {"process": None, "process_reason": code(reason or "unknown", view.reveal)}
     exe = None if process.exe is None else printable(process.exe)
     known: Keys = {"pid": process.pid, "name": printable(process.name), "exe": exe}
-    for key, text in (("script", process.script), ("label", process.label)):
+    for key, text in (("script", process.script), ("label", process.label), ("wrapper", process.wrapper)):
         if text is not None:
             known[key] = printable(text)
     if view.reveal and process.arguments:  # a command line may name any number of destinations

@@ -43,9 +43,7 @@ def _message(
 ) -> str:
     message_id = f"message.{kind}"
     particular = f"{message_id}.{action}"
-    details = [] if process is None else [f"pid {process.pid}"]
-    if process is not None and process.script is not None:
-        details.insert(0, printable(process.name))
+    details = [] if process is None else _details(process)
     details.append(_LABELS.get(protocol) or code(protocol, False).upper())
     if port is not None:
         details.append(catalogue.text("text.port", port=port))
@@ -55,6 +53,13 @@ def _message(
     return catalogue.text(
         particular if particular in catalogue else message_id, who=who, advice=catalogue.text(advice_id)
     )
+
+
+def _details(process: Process) -> list[str]:
+    """What runs the script, what was put into the program, its number."""
+    of_script = [] if process.script is None else [printable(process.name)]
+    inside = [] if process.wrapper is None else [printable(process.wrapper)]
+    return [*of_script, *inside, f"pid {process.pid}"]
 
 
 def _program(process: Process | None, catalogue: Catalogue) -> str:

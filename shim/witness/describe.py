@@ -6,7 +6,7 @@ Names nothing that it has not seen: a process that ends meanwhile is not describ
 from __future__ import annotations
 
 from shim.model import Ancestor, Process
-from shim.witness.labels import label, runs_others, script
+from shim.witness.labels import label, runs_others, script, wrapper
 from shim.witness.proc import Proc, Stat
 
 GENERATIONS = 16
@@ -30,6 +30,7 @@ def describe(proc: Proc, stat: Stat) -> Process | None:
         uid=proc.uid(main.pid),
         parents=parents(proc, main),
         script=script(exe, arguments),
+        wrapper=wrapper(proc.environment(main.pid)),
     )
     return process if proc.stat(main.pid) == main else None
 

@@ -1,4 +1,4 @@
-"""What a control group's path says of a process (systemd unit, container, Flatpak, Snap), and what its command line.
+"""What a process's control group says of it (systemd unit, container, Flatpak, Snap), its command line, its preload.
 
 Pure: reads nothing, and takes no name from where a command line may hold a destination.
 """
@@ -28,6 +28,8 @@ _INTERPRETER = re.compile(
     r"|guile|tclsh[\d.]*|wish[\d.]*|(?:ba|da|z|k|mk|fi|a)?sh|pwsh"
 )
 _MANY_PROGRAMS = ("busybox", "toybox")
+
+_WRAPPER = re.compile(rb"[/= :]lib(proxychains|torsocks)\d*\.so\b")
 
 _NAME_FOLLOWS = ("-m", "-jar")
 _VALUE_FOLLOWS = ("-W", "-X", "-I", "-cp", "-classpath", "--class-path", "--module-path", "--require")
@@ -63,6 +65,15 @@ def script(exe: str | None, arguments: tuple[str, ...]) -> str | None:
             return None
         elif not argument.startswith("-"):
             return _base(argument) or None
+    return None
+
+
+def wrapper(environment: bytes) -> str | None:
+    """`proxychains` or `torsocks`, where such a library was preloaded; of the environment nothing else is looked at."""
+    for variable in environment.split(b"\0"):
+        if variable.startswith(b"LD_PRELOAD="):
+            found = _WRAPPER.search(variable)
+            return found[1].decode() if found else None
     return None
 
 

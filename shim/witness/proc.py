@@ -13,6 +13,7 @@ ARGUMENT_BYTES = 4096
 """So much of a command line is kept: a JVM's class path alone may have a hundred thousand."""
 
 _FILE_BYTES = 8192
+_ENVIRONMENT_BYTES = 65536
 _SOCKET = "socket:["
 _PID_SPACE = 1 << 22  # PID_MAX_LIMIT of the kernel
 
@@ -63,6 +64,10 @@ class Proc:
     def arguments(self, pid: int) -> tuple[str, ...]:
         """Its command line, cut at ARGUMENT_BYTES. May hold names: scrub them."""
         return parse_arguments(self._read(f"{pid}/cmdline", ARGUMENT_BYTES))
+
+    def environment(self, pid: int) -> bytes:
+        """What it was started with. Full of other people's secrets: keep nothing of it."""
+        return self._read(f"{pid}/environ", _ENVIRONMENT_BYTES)
 
     def control_group(self, pid: int) -> str:
         """The path of its control group."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rig.clients import Command, Program, Task, chromium, curl, firefox, privoxy, proxychains, requests, socat
+from rig.clients import Command, Program, Task, chromium, curl, firefox, privoxy, proxychains, requests, socat, torsocks
 
 SOCKS_PROXY_AGENT = Path("/usr/lib/node_modules/npm/node_modules/socks-proxy-agent")
 """npm brings it along, so that no package has to be fetched."""
@@ -339,8 +339,8 @@ BY_QUERY = [
     Case("firefox-esr", pac_file, "firefox.dns", "network.proxy.type = 1", firefox(5), "dns_beside_proxy"),
 ]
 
-# What has advice of its own only in the documents: its process bears the name of the program that it serves.
-HIDDEN = [
+# What works inside a program of another name. It reads the hosts file itself: only what is not there goes by name.
+PRELOADED = [
     Case(
         "curl",
         proxychains("socks5", proxy_dns=False),
@@ -348,4 +348,16 @@ HIDDEN = [
         "proxy_dns",
         proxychains("socks5", proxy_dns=True),
     ),
+]
+
+# What was given an address, and sends it as it must: program, how, the form in which it is sent, advice.
+TYPED = [
+    ("curl", curl("--socks5-hostname"), "address", "curl.socks5"),
+    ("nc", nc("-X 5 -x {socks}"), "address", "nc.socks5"),
+    ("curl", torsocks, "address_as_text", "torsocks.text"),
+    ("http", apt("socks5h"), "address_as_text", "apt.text"),
+    ("firefox-esr", firefox(5), "address_as_text", "browser.text"),
+    ("chromium", chromium("socks5"), "address_as_text", "browser.text"),
+    ("lynx", shell("lynx -socks5_proxy={socks} -dump http://{host}/", "lynx"), "address_as_text", "browser.text"),
+    ("links2", shell("links2 -socks-proxy {socks} -dump http://{host}/", "links2"), "address_as_text", "browser.text"),
 ]

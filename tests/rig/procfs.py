@@ -47,6 +47,7 @@ class Procfs(Proc):
         stack: int = 140720000000000,
         uid: int = 1000,
         cgroup: str = "/",
+        environment: bytes = b"",
         sockets: Mapping[int, int] | None = None,
     ) -> None:
         """A process; `sockets` are inodes by descriptor."""
@@ -55,6 +56,7 @@ class Procfs(Proc):
         self.write(f"{pid}/status", STATUS.format(pid=pid, name=name, uid=uid))
         self.write(f"{pid}/cmdline", "".join(f"{argument}\0" for argument in arguments))
         self.write(f"{pid}/cgroup", f"0::{cgroup}\n")
+        self.write(f"{pid}/environ", environment)
         link = self.root / str(pid) / "exe"
         link.unlink(missing_ok=True)
         if exe is not None:
