@@ -21,7 +21,9 @@ KEYS = {"conn": "c1", "count": 3, "seconds": 0.21, "none": None, "yes": True, "l
 
 
 def rendered(render: JsonLine | TextLine, at: float, event: str, level: str, keys: dict[str, object]) -> str:
-    return render(None, "", {"at": at, "event": event, "level": level, "keys": keys})
+    line = render(None, "", {"at": at, "event": event, "level": level, "keys": keys})
+    assert line.endswith(b"\n")
+    return line[:-1].decode()
 
 
 @pytest.fixture
@@ -182,3 +184,9 @@ def test_no_tor_at_all_is_said_with_what_to_do() -> None:
     texts = catalogue("en")
     level, name, keys = fields(UpstreamFailed(AT, "auto", "no_tor_found"), View(reveal=False, catalogue=texts))
     assert "--upstream" in rendered(TextLine(texts, color=False), AT, name, level, keys)
+
+
+def test_a_lone_surrogate_of_a_path_is_written_as_its_escape() -> None:
+    render = TextLine(catalogue("en"), color=False)
+    line = render(None, "", {"at": AT, "event": "lines_dropped", "level": "info", "keys": {"count": "\udc80"}})
+    assert b"\\udc80" in line

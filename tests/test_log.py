@@ -154,7 +154,7 @@ def test_what_the_reader_does_not_take_is_tried_again(logs: Callable[..., Log]) 
 def test_a_reader_that_stands_still_costs_one_timer_however_many_windows_end(logs: Callable[..., Log]) -> None:
     loop = Loop()
     log = logs(loop, format="text")
-    log.writer.write("x" * 100_000)
+    log.writer.write(b"x" * 100_000)
     for number in range(50):
         other = dataclasses.replace(CURL, name=f"program {number}")
         log.sink(dataclasses.replace(warned(loop.now), process=other))

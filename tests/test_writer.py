@@ -41,9 +41,18 @@ def read_all(fd: int) -> bytes:
     return found
 
 
+def line(text: str) -> bytes:
+    """As the renderers give it."""
+    return f"{text}\n".encode()
+
+
+def dropped(count: int) -> bytes:
+    return line(f"dropped {count}")
+
+
 def numbered(line_writer: LineWriter, count: int, start: int = 0) -> None:
     for number in range(start, start + count):
-        line_writer.write(f"{number:06d} {LINE[7:]}")
+        line_writer.write(line(f"{number:06d} {LINE[7:]}"))
 
 
 def numbers(data: bytes) -> list[int]:
@@ -68,13 +77,12 @@ def test_a_file_gets_every_line_in_order(tmp_path: Path) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT)
     lines = LineWriter(fd)
     numbered(lines, 2000)
-    lines.write("日本語")
-    lines.write("lone \udc80 surrogate")
+    lines.write(line("日本語"))
     assert path.read_bytes() == b""
     assert lines.flush()
     text = path.read_text().splitlines()
     assert numbers("\n".join(text[:2000]).encode()) == list(range(2000))
-    assert text[2000:] == ["日本語", "lone \\udc80 surrogate"]
+    assert text[2000:] == ["日本語"]
     lines.close()
     os.close(fd)
 
@@ -111,7 +119,7 @@ def _refuse(*_: object) -> int:
 def test_overflow_drops_whole_lines_counts_them_and_says_so_in_the_gap(pipe: tuple[int, int]) -> None:
     reader, end = pipe
     lines = LineWriter(end, 10_000)
-    lines.on_dropped = "dropped {}".format
+    lines.on_dropped = dropped
     numbered(lines, 1000)  # 50 fit
     assert lines.missing == 950
     assert lines.flush()
@@ -127,7 +135,7 @@ def test_overflow_drops_whole_lines_counts_them_and_says_so_in_the_gap(pipe: tup
 def test_nothing_is_taken_while_lines_are_missing_and_the_reader_stands_still(pipe: tuple[int, int]) -> None:
     reader, end = pipe
     lines = LineWriter(end, 100_000)
-    lines.on_dropped = "dropped {}".format
+    lines.on_dropped = dropped
     numbered(lines, 1000)  # 500 fit the buffer, about 320 the pipe
     assert not lines.flush()
     numbered(lines, 10, start=1000)
@@ -140,13 +148,13 @@ def test_nothing_is_taken_while_lines_are_missing_and_the_reader_stands_still(pi
 def test_a_notice_that_does_not_go_yet_keeps_its_count(pipe: tuple[int, int]) -> None:
     reader, end = pipe
     fill = LineWriter(end)
-    fill.write("y" * 70_000)
+    fill.write(line("y" * 70_000))
     assert not fill.flush()
     lines = LineWriter(end, 10)
-    lines.on_dropped = "dropped {}".format
-    lines.write("too long for this buffer")
+    lines.on_dropped = dropped
+    lines.write(line("too long for this buffer"))
     assert not lines.flush()
-    lines.write("short")
+    lines.write(line("short"))
     read_all(reader)
     assert lines.flush()
     assert read_all(reader) == b"dropped 2\n"
@@ -170,7 +178,7 @@ def test_a_torn_line_is_ended_before_the_next_one_and_counted(tmp_path: Path, mo
     path = tmp_path / "log"
     fd = os.open(path, os.O_WRONLY | os.O_CREAT)
     lines = LineWriter(fd)
-    lines.on_dropped = "dropped {}".format
+    lines.on_dropped = dropped
     answers = iter([250, OSError(errno.ENOSPC, ""), None])
 
     def nearly_full(to: int, data: bytes, write: Callable[[int, bytes], int] = os.write) -> int:
@@ -260,7 +268,7 @@ def test_atomic_writes_are_whole_lines_of_at_most_a_page(
     monkeypatch.setattr(outlet.os, "write", spy)
     lines = LineWriter(end, atomic=True)
     numbered(lines, 1000)
-    lines.write("y" * 5000)
+    lines.write(line("y" * 5000))
     drain(lines, reader)
     assert all(data.endswith(b"\n") for data in written[:-1])
     assert {len(data) for data in written[:-2]} == {4000}
@@ -296,7 +304,7 @@ def test_after_close_lines_are_counted_and_no_foreign_descriptor_is_touched(pipe
     lines = LineWriter(end)
     lines.close()
     lines.close()
-    lines.write("late")
+    lines.write(line("late"))
     assert lines.flush()
     assert lines.missing == 1
     assert read_all(reader) == b""
@@ -307,7 +315,7 @@ def test_a_closed_descriptor_is_counted_and_never_raised() -> None:
     os.close(reader)
     os.close(end)
     lines = LineWriter(end)
-    lines.write("x")
+    lines.write(line("x"))
     assert lines.flush()
     assert lines.missing == 1
     lines.close()

@@ -45,7 +45,7 @@ def _replay(file: BinaryIO, format: str, texts: Catalogue) -> int:
     try:
         for found in run.findings(file):
             level, event, keys = fields(found, view)
-            click.echo(render(None, "", {"at": found.at, "level": level, "event": event, "keys": keys}))
+            click.echo(render(None, "", {"at": found.at, "level": level, "event": event, "keys": keys}), nl=False)
             count += 1
     except BrokenPipeError:  # the reader has seen enough; at exit there must be nothing left to write
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

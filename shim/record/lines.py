@@ -1,6 +1,6 @@
 """The two forms of a line, as structlog processors: JSON for programs, text for a person's terminal.
 
-Take keys that are scrubbed and printable already, and add nothing to what they say.
+Give finished bytes, the newline included. Take keys that are scrubbed and printable already, and add nothing to what they say.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from structlog.typing import EventDict, WrappedLogger
 from shim.locale import Catalogue
 from shim.record.scrub import SCRUBBED
 
-_MILLISECONDS = tuple(f"{number:03d}Z" for number in range(1000))
+_MILLISECONDS = tuple(b"%03dZ" % number for number in range(1000))
 
 _RESET = "\x1b[0m"
 _DIM = "\x1b[2m"
@@ -28,23 +28,29 @@ _LISTENERS = {"socks": "SOCKS", "http": "HTTP", "dns": "DNS", "dashboard": "dash
 class JsonLine:
     """One JSON object: `timestamp` (RFC 3339, UTC, milliseconds), `event`, `level`, then the keys."""
 
-    __slots__ = ("_prefix", "_second")
+    __slots__ = ("_heads", "_prefix", "_second")
 
     def __init__(self) -> None:
         self._second = -1
-        self._prefix = ""
+        self._prefix = b""
+        self._heads: dict[tuple[str, str], bytes] = {}
 
-    def __call__(self, _logger: WrappedLogger, _method: str, line: EventDict) -> str:
+    def __call__(self, _logger: WrappedLogger, _method: str, line: EventDict) -> bytes:
         at = line["at"] + 0.0005  # so that cutting off rounds
         second = int(at)
         if second != self._second:
             self._second = second
-            self._prefix = time.strftime('{"timestamp":"%Y-%m-%dT%H:%M:%S.', time.gmtime(second))
+            self._prefix = time.strftime('{"timestamp":"%Y-%m-%dT%H:%M:%S.', time.gmtime(second)).encode()
         # The head is put together by hand: our own words need no escaping, and the encoder is half of a line's cost.
-        return (
-            f'{self._prefix}{_MILLISECONDS[int((at - second) * 1000)]}","event":"{line["event"]}",'
-            f'"level":"{line["level"]}",{orjson.dumps(line["keys"]).decode()[1:]}'
-        )
+        kind = line["event"], line["level"]
+        head = self._heads.get(kind) or self._head(*kind)
+        tail = orjson.dumps(line["keys"], option=orjson.OPT_APPEND_NEWLINE)[1:]
+        return self._prefix + _MILLISECONDS[int((at - second) * 1000)] + head + tail
+
+    def _head(self, event: str, level: str) -> bytes:
+        """What all lines of one kind have in common; there are as many as there are events."""
+        head = self._heads[event, level] = f'","event":"{event}","level":"{level}",'.encode()
+        return head
 
 
 class TextLine:
@@ -67,13 +73,14 @@ class TextLine:
             "upstream_failed": self._upstream_failed,
         }
 
-    def __call__(self, _logger: WrappedLogger, _method: str, line: EventDict) -> str:
+    def __call__(self, _logger: WrappedLogger, _method: str, line: EventDict) -> bytes:
         event, level, keys = line["event"], line["level"], line["keys"]
         sentence = self._sentences[event](keys) if event in self._sentences else self._plain(event, keys)
         when, label = self._local_time(line["at"]), _LABELS[level]
         if self._color:
             when, label = f"{_DIM}{when}{_RESET}", f"{_COLORS[level]}{label}{_RESET}"
-        return f"{when} {label} {sentence}"
+        # A lone surrogate, which a path may hold, is written as its escape.
+        return f"{when} {label} {sentence}\n".encode("utf-8", "backslashreplace")
 
     def _local_time(self, at: float) -> str:
         second = int(at)

@@ -33,7 +33,7 @@ class LineWriter:
     __slots__ = ("_chunk_bytes", "_limit", "_lines", "_missing", "_outlet", "_rest", "_size", "_torn", "on_dropped")
 
     def __init__(self, fd: int, limit_bytes: int = 8 << 20, *, atomic: bool = False) -> None:
-        self.on_dropped: Callable[[int], str] = "{} lines dropped".format
+        self.on_dropped: Callable[[int], bytes] = lambda count: b"%d lines dropped\n" % count
         self._outlet = Outlet(fd)
         self._limit = limit_bytes
         self._chunk_bytes = select.PIPE_BUF if atomic else _CHUNK
@@ -53,14 +53,13 @@ class LineWriter:
         """Lines that were dropped and of which no line tells yet."""
         return self._missing
 
-    def write(self, line: str) -> None:
-        """Take one line, without its newline."""
-        data = _encoded(line)
-        size = self._size + len(data)
+    def write(self, line: bytes) -> None:
+        """Take one line, its newline included."""
+        size = self._size + len(line)
         if self._missing or size > self._limit:
             self._missing += 1
             return
-        self._lines.append(data)
+        self._lines.append(line)
         self._size = size
 
     def flush(self) -> bool:
@@ -93,7 +92,7 @@ class LineWriter:
 
     def _send_notice(self) -> None:
         """The buffer is empty: once it is told how many lines are missing, lines are taken again."""
-        notice = _NEWLINE * self._torn + _encoded(self.on_dropped(self._missing))
+        notice = _NEWLINE * self._torn + self.on_dropped(self._missing)
         written = self._send(notice)
         self._missing = 0
         self._rest = notice[written:]
@@ -124,8 +123,3 @@ class LineWriter:
         self._lines.clear()
         self._rest = b""
         self._size = 0
-
-
-def _encoded(line: str) -> bytes:
-    """UTF-8; a lone surrogate, which a path may hold, is written as its escape."""
-    return f"{line}\n".encode("utf-8", "backslashreplace")
