@@ -1,6 +1,7 @@
 """The two forms of a line, as structlog processors: JSON for programs, text for a person's terminal.
 
-Give finished bytes, the newline included. Take keys that are scrubbed and printable already, and add nothing to what they say.
+Give finished bytes, the newline included. Take keys that are scrubbed and printable already, and add nothing to what
+they say.
 """
 
 from __future__ import annotations
