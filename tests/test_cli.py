@@ -208,7 +208,8 @@ def test_help_fits_the_terminal(path: tuple[str, ...], lang: str, capsys: pytest
     assert start([*path, "--help", "--lang", lang]) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    assert out.startswith(f"Usage: {' '.join(('shim', *path))} ")
+    assert out.startswith(f"{catalogue(lang).text('cli.help.usage')}{' '.join(('shim', *path))} ")
+    assert (lang == "en") == ("Options" in out)
     assert all(columns(line) <= 80 for line in out.splitlines())
     assert catalogue(lang).text("cli.option.help") in out
 

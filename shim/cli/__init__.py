@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import click
 
 from shim import __version__
-from shim.cli import check, config, doctor, health, replay, run, setup
+from shim.cli import check, config, doctor, health, replay, run, setup, usage
 from shim.cli.helptext import Group
 from shim.cli.options import lang_option
 from shim.cli.status import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
@@ -26,11 +26,12 @@ def main() -> None:
 
 def start(words: Sequence[str]) -> int:
     """Run one command line; the result is its exit status."""
+    texts = catalogue(language(words))
     try:
-        group = commands(catalogue(language(words)))
+        group = commands(texts)
         return int(group.main(list(words), prog_name="shim", standalone_mode=False) or EXIT_OK)
     except click.ClickException as error:
-        error.show()
+        usage.show(error, texts)
         return EXIT_USAGE
     except click.Abort:
         return EXIT_INTERRUPTED

@@ -20,8 +20,23 @@ _CHUNK = re.compile(rf"\s+|[{_OPENING}]*(?:[!-~]+|[^\s!-~])[{_CLOSING}]*")
 _SENTENCE = re.compile(r"(?<=。)|(?<=\.)\s+")
 
 
+_HEADINGS = {"Options": "cli.help.options", "Commands": "cli.help.commands"}
+
+
 class Formatter(click.HelpFormatter):
-    """Click's layout, with lines broken by columns."""
+    """Click's layout in the catalogue's language, with lines broken by columns."""
+
+    def __init__(self, texts: Catalogue, width: int | None, max_width: int | None) -> None:
+        super().__init__(width=width, max_width=max_width)
+        self._texts = texts
+
+    def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
+        """The first line."""
+        super().write_usage(prog, args, self._texts.text("cli.help.usage") if prefix is None else prefix)
+
+    def write_heading(self, heading: str) -> None:
+        """Of a list of options or commands."""
+        super().write_heading(self._texts.text(_HEADINGS[heading]) if heading in _HEADINGS else heading)
 
     def write_text(self, text: str) -> None:
         """A paragraph."""
@@ -46,7 +61,11 @@ class Formatter(click.HelpFormatter):
 class Context(click.Context):
     """Chooses the formatter."""
 
-    formatter_class = Formatter
+    def make_formatter(self) -> Formatter:
+        """One in the language of the command."""
+        command = self.command
+        assert isinstance(command, Command | Group)
+        return Formatter(command.texts, self.terminal_width, self.max_content_width)
 
 
 class Command(click.Command):
@@ -57,11 +76,23 @@ class Command(click.Command):
     def __init__(self, texts: Catalogue, name: str, help_id: str, **attributes: object) -> None:
         text = texts.text(help_id)
         super().__init__(name, help=text, short_help=first_sentence(text), **attributes)  # type: ignore[arg-type]
-        self._texts = texts
+        self.texts = texts
 
     def get_help_option(self, ctx: click.Context) -> click.Option | None:
         """Click's own --help, described in our words."""
-        return _described(super().get_help_option(ctx), self._texts)
+        return _described(super().get_help_option(ctx), self.texts)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As Click does it, but words too many are told in our words, and of a wrong option it is known whose it is."""
+        ctx.allow_extra_args = True
+        try:
+            rest = super().parse_args(ctx, args)
+        except click.BadOptionUsage as error:
+            error.ctx = ctx
+            raise
+        if rest and not ctx.resilient_parsing:
+            ctx.fail(self.texts.text("cli.usage.too_many", words=" ".join(rest)))
+        return rest
 
 
 class Group(click.Group):
@@ -72,11 +103,11 @@ class Group(click.Group):
     def __init__(self, texts: Catalogue, name: str, help_id: str, commands: Sequence[click.Command]) -> None:
         text = texts.text(help_id)
         super().__init__(name, help=text, short_help=first_sentence(text), commands=commands)
-        self._texts = texts
+        self.texts = texts
 
     def get_help_option(self, ctx: click.Context) -> click.Option | None:
         """Click's own --help, described in our words."""
-        return _described(super().get_help_option(ctx), self._texts)
+        return _described(super().get_help_option(ctx), self.texts)
 
 
 def _described(option: click.Option | None, texts: Catalogue) -> click.Option | None:
