@@ -3,70 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import queue
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 
 import pytest
 import uvloop
-from rig.senders import TIMEOUT_S, Sender, accepted, listening
+from rig.lookers import CURL, NAMED, TIMEOUT_S, Scripted, clue
+from rig.senders import Sender, accepted, listening
 
 from shim.events import Event, Fault, ProcessIdentified
 from shim.model import Process
 from shim.witness import attributor
-from shim.witness.attributor import Attributor, Pace, open_looker
-from shim.witness.clues import Clue, Endpoint, Flow, of_connection
+from shim.witness.attributor import Attributor, open_looker
+from shim.witness.clues import of_connection
 from shim.witness.elsewhere import Elsewhere
-from shim.witness.looking import BUSY, GONE, OFF, TIMEOUT, Found, Holding, Looker, Sighting, Trace
-from shim.witness.proc import Stat
+from shim.witness.looking import BUSY, GONE, OFF, TIMEOUT, Looker, Sighting, Trace
 from shim.witness.witness import Witness
-
-CURL = Process(4242, "curl", "/usr/bin/curl")
-NAMED = Sighting(CURL, None, 1000)
-HOLDING = Holding(Stat(4242, "curl", 1, 1, 5, 6), CURL, 1000, 5)
-
-
-def clue(port: int) -> Flow:
-    return Flow("tcp", Endpoint("127.0.0.1", port), Endpoint("127.0.0.1", 9250))
-
-
-class Scripted:
-    """A looker that knows at a glance what it is told, and whose searches wait until the test lets them go on."""
-
-    def __init__(self, known: dict[Clue, Sighting] | None = None) -> None:
-        self.known = known or {}
-        self.searches: queue.Queue[list[Trace]] = queue.Queue()
-        """Each search as it begins."""
-        self.results: queue.Queue[Sighting | Exception] = queue.Queue()
-        """What the next search finds, for all that it looks for."""
-        self.remembered: list[Holding] = []
-        self.preparing: Callable[[], bool] | None = None
-        self.done: list[str] = []
-        self.closed = 0
-
-    def glance(self, clue: Clue) -> Sighting | Trace:
-        return self.known.get(clue) or Trace(clue, 5, 1000)
-
-    def search(self, traces: Sequence[Trace], until: float) -> Iterator[Found]:
-        self.done.append("search")
-        self.searches.put(list(traces))
-        result = self.results.get(timeout=TIMEOUT_S)
-        if isinstance(result, Exception):
-            raise result
-        for trace in traces:
-            yield Found(trace, result, HOLDING if result.process else None)
-
-    def prepare(self, interrupted: Callable[[], bool]) -> bool:
-        self.done.append("prepare")
-        return self.preparing is None or self.preparing()
-
-    def remember(self, holding: Holding) -> None:
-        self.remembered.append(holding)
-
-    def close(self) -> None:
-        self.closed += 1
 
 
 class Bench:
@@ -145,18 +99,6 @@ async def test_what_has_to_be_searched_for_is_told_later(bench: Bench) -> None:
     assert bench.looker.remembered
 
 
-async def test_what_waits_is_searched_for_together(bench: Bench) -> None:
-    bench.attributor.identify("c0", clue(0))
-    assert len(await bench.searching()) == 1
-    for number in range(1, 100):
-        bench.attributor.identify(f"c{number}", clue(number))
-    bench.looker.results.put(NAMED)
-    bench.looker.results.put(Sighting(None, GONE))
-    assert [trace.clue for trace in await bench.searching()] == [clue(number) for number in range(1, 100)]
-    assert await bench.told(100) == [("c0", CURL, None), *((f"c{number}", None, GONE) for number in range(1, 100))]
-    assert bench.attributor.counts == {"found": 1, GONE: 99}
-
-
 async def test_a_search_that_takes_too_long_is_a_timeout_and_its_answer_is_dropped() -> None:
     bench = Bench(Scripted(), timeout_s=0.05)
     with closing(bench.attributor):
@@ -171,21 +113,6 @@ async def test_a_search_that_takes_too_long_is_a_timeout_and_its_answer_is_dropp
                 await asyncio.sleep(0.001)
         assert await bench.told(1) == [("c1", None, TIMEOUT)]
         assert heard == [late]
-
-
-async def test_what_is_late_before_its_search_begins_is_not_searched_for() -> None:
-    bench = Bench(Scripted(), timeout_s=0.05)
-    with closing(bench.attributor):
-        bench.attributor.identify("c1", clue(1))
-        await bench.searching()
-        bench.attributor.identify("c2", clue(2))
-        await bench.told(2)
-        bench.attributor._timeout_s = TIMEOUT_S
-        bench.attributor.identify("c3", clue(3))
-        bench.looker.results.put(Sighting(None, GONE))
-        bench.looker.results.put(NAMED)
-        assert [trace.clue for trace in await bench.searching()] == [clue(3)]
-        assert await bench.told(3) == [("c1", None, TIMEOUT), ("c2", None, TIMEOUT), ("c3", CURL, None)]
 
 
 async def test_who_waits_is_let_go_before_the_search_has_ended(bench: Bench) -> None:
@@ -279,7 +206,7 @@ async def test_a_bug_in_a_search_does_not_end_the_thread() -> None:
         bench.looker.results.put(RuntimeError("no name of a destination comes out of here"))
         await bench.told(2)
         (fault,) = (event for event in bench.events if isinstance(event, Fault))
-        assert (fault.error, fault.place.partition(":")[0]) == ("RuntimeError", "test_attributor")
+        assert (fault.error, fault.place.partition(":")[0]) == ("RuntimeError", "rig.lookers")
         assert [event.reason for event in bench.identified()] == [TIMEOUT]
         bench.attributor._timeout_s = TIMEOUT_S
         bench.attributor.identify("c2", clue(2))
@@ -287,41 +214,14 @@ async def test_a_bug_in_a_search_does_not_end_the_thread() -> None:
         assert (await bench.told(3))[-1] == ("c2", CURL, None)
 
 
-async def test_a_thread_that_cannot_look_leaves_everything_to_time_out() -> None:
+async def test_with_half_of_what_it_needs_it_is_off() -> None:
+    """Descriptors have run out in between."""
     lookers: list[Looker | None] = [Scripted(), None]
-    bench = Bench(Scripted(), timeout_s=0.05, open=lambda: lookers.pop(0))
-    with closing(bench.attributor):
-        bench.attributor.identify("c1", clue(1))
-        assert await bench.told(1) == [("c1", None, TIMEOUT)]
-
-
-async def test_preparing_gives_way_to_what_is_asked_and_goes_on(bench: Bench) -> None:
-    begun, asked, resumed = threading.Event(), threading.Event(), threading.Event()
-
-    def preparing() -> bool:
-        if begun.is_set():
-            resumed.set()
-            return True
-        begun.set()
-        assert asked.wait(TIMEOUT_S)
-        return False  # interrupted
-
-    bench.looker.preparing = preparing
-    bench.attributor.prepare()
-    await asyncio.to_thread(begun.wait, TIMEOUT_S)
-    bench.attributor.identify("c1", clue(1))
-    bench.looker.results.put(NAMED)
-    asked.set()
-    assert await bench.told(1) == [("c1", CURL, None)]
-    assert await asyncio.to_thread(resumed.wait, TIMEOUT_S)
-    assert bench.looker.done == ["prepare", "search", "prepare"]
-
-
-async def test_what_is_asked_comes_before_preparing(bench: Bench) -> None:
-    bench.looker.results.put(NAMED)
-    bench.attributor.identify("c1", clue(1))
-    await bench.told(1)
-    assert bench.looker.done[0] == "search"
+    bench = Bench(Scripted(), open=lambda: lookers.pop(0))
+    with closing(bench.attributor) as off:
+        assert not off.available
+        off.identify("c1", clue(1))
+        assert await bench.told(1) == [("c1", None, OFF)]
 
 
 async def test_no_timer_stays_behind() -> None:
@@ -340,32 +240,6 @@ async def test_no_timer_stays_behind() -> None:
         each.identify("c1", clue(1), lambda _: known.set(), within_s=TIMEOUT_S)
         await known.wait()
     assert [timer.cancelled() for timer in timers] == [True, True]
-
-
-async def test_a_bug_while_preparing_does_not_end_the_thread(bench: Bench) -> None:
-    def preparing() -> bool:
-        raise RuntimeError
-
-    bench.looker.preparing = preparing
-    bench.attributor.prepare()
-    await bench.told(1)
-    assert [type(event) for event in bench.events] == [Fault]
-    bench.attributor.identify("c1", clue(1))
-    bench.looker.results.put(NAMED)
-    assert await bench.told(2) == [("c1", CURL, None)]
-
-
-def test_long_searches_without_end_get_half_of_the_time() -> None:
-    pace = Pace()
-    assert [pace.rest_after(0.0, 0.125) for _ in range(8)] == [0.0] * 4 + [0.125] * 4
-    assert pace.rest_after(0.125, 0.125) == 0.0  # a rest counts
-
-
-def test_a_thread_that_has_waited_need_not_rest() -> None:
-    pace = Pace()
-    assert [pace.rest_after(0.125, 0.125) for _ in range(20)] == [0.0] * 20
-    assert [pace.rest_after(0.0, 0.25) for _ in range(3)] == [0.0, 0.25, 0.25]
-    assert pace.rest_after(10.0, 0.25) == 0.0
 
 
 @pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])

@@ -6,12 +6,12 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from rig.lookers import look
 from rig.senders import TIMEOUT_S, Sender, accepted, listening, receiving
 
 from shim.model import Process
@@ -30,10 +30,10 @@ def stack() -> Iterator[ExitStack]:
 
 def seen(*clues: Clue | None, seconds: float = TIMEOUT_S) -> list[Sighting]:
     looker = Elsewhere()
-    traces = [looker.glance(clue) for clue in clues if clue is not None]
-    assert all(isinstance(trace, Trace) for trace in traces)
-    found = list(looker.search([trace for trace in traces if isinstance(trace, Trace)], time.monotonic() + seconds))
-    assert [end.trace for end in found] == traces
+    glances = [looker.glance(clue) for clue in clues if clue is not None]
+    traces = [trace for trace in glances if isinstance(trace, Trace)]
+    assert traces == glances
+    found = look(looker, *traces, seconds=seconds)
     looker.close()
     return [end.sighting for end in found]
 

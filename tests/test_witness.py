@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from rig import observer
+from rig.lookers import look
 from rig.senders import TIMEOUT_S, Sender, accepted, listening, receiving
 
 from shim.witness.clues import Clue, Endpoint, Flow, LocalPeer, of_connection, of_datagram
@@ -53,9 +54,8 @@ def stack() -> Iterator[ExitStack]:
         yield opened
 
 
-def searched(witness: Witness, trace: Trace, seconds: float = TIMEOUT_S) -> Sighting:
-    (found,) = witness.search([trace], time.monotonic() + seconds)
-    assert found.trace is trace
+def searched(witness: Witness, trace: Trace) -> Sighting:
+    (found,) = look(witness, trace)
     return found.sighting
 
 
@@ -160,8 +160,8 @@ def test_one_walk_finds_them_all(witness: Witness, stack: ExitStack) -> None:
     traces = [witness.glance(clue) for clue, _ in (*taken, taken[0])]
     wanted = [trace for trace in traces if isinstance(trace, Trace)]
     assert len(wanted) == 10
-    found = {id(end.trace): pid_of(end.sighting) for end in witness.search(wanted, time.monotonic() + TIMEOUT_S)}
-    assert [found[id(trace)] for trace in wanted] == [pid for _, pid in taken] + [taken[0][1]]
+    found = [pid_of(end.sighting) for end in look(witness, *wanted)]
+    assert found == [pid for _, pid in taken] + [taken[0][1]]
 
 
 @pytest.mark.parametrize("kind", ["tcp-hasty", "udp-hasty"])
@@ -342,7 +342,9 @@ def test_a_search_ends_in_time(witness: Witness, stack: ExitStack) -> None:
     ((clue, _),) = take(stack, server, 1)
     trace = witness.glance(clue)
     assert isinstance(trace, Trace)
-    assert searched(witness, trace, seconds=-1).reason == TIMEOUT
+    (found,) = witness.search([trace], time.monotonic() - 1)
+    assert found is not None
+    assert found.sighting.reason == TIMEOUT
 
 
 def test_what_one_witness_found_another_sees_at_a_glance(witness: Witness, stack: ExitStack) -> None:
@@ -352,7 +354,7 @@ def test_what_one_witness_found_another_sees_at_a_glance(witness: Witness, stack
     (first, _), (second, pid) = take(stack, server, 2)
     trace = other.glance(first)
     assert isinstance(trace, Trace)
-    (found,) = other.search([trace], time.monotonic() + TIMEOUT_S)
+    (found,) = look(other, trace)
     assert isinstance(witness.glance(second), Trace)
     assert found.holding is not None
     witness.remember(found.holding)

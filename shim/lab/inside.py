@@ -17,6 +17,7 @@ import struct
 import subprocess
 import time
 from ipaddress import IPv4Interface, IPv6Interface
+from itertools import chain
 from typing import Final
 
 from shim.address import Address
@@ -203,8 +204,10 @@ class Inside:
         found = self._witness.glance(flow)
         if isinstance(found, Sighting):
             return found
-        for hit in self._witness.search([found], time.monotonic() + SEARCH_S):
-            return hit.sighting
+        until = time.monotonic() + SEARCH_S
+        for hit in chain(self._witness.skim([found]), self._witness.search([found], until)):
+            if hit is not None:
+                return hit.sighting
         return Sighting(None, TIMEOUT)
 
     def _descendants(self) -> list[int]:

@@ -1,6 +1,6 @@
 """A process as a person knows it: the main process of its program, its label, its parents.
 
-Names nothing that it has not seen: a process that ends meanwhile is not described.
+Never takes what belongs to another process: of one that ends meanwhile only number and name are told.
 """
 
 from __future__ import annotations
@@ -16,11 +16,16 @@ _HELPER_MARKS = ("--type=", "-contentproc")
 """How Chromium, whatever is built on it, and Firefox start the processes that work for the first one."""
 
 
-def describe(proc: Proc, stat: Stat) -> Process | None:
-    """The program that this process belongs to; None when it has ended."""
-    main = main_process(proc, stat)
-    exe, arguments = proc.exe(main.pid), proc.arguments(main.pid)
-    process = Process(
+def describe(proc: Proc, stat: Stat) -> Process:
+    """The program that this process belongs to; only its number and name when it has ended meanwhile."""
+    # What vanishes first is read first: a client may live no longer than its request takes.
+    exe, arguments = proc.exe(stat.pid), proc.arguments(stat.pid)
+    if proc.stat(stat.pid) != stat:  # ended, or another program by now: what was read may be that one's
+        return Process(stat.pid, stat.name, None, start=stat.start)
+    main = main_process(proc, stat, exe, arguments)
+    if main is not stat:
+        arguments = proc.arguments(main.pid)
+    return Process(
         pid=main.pid,
         name=main.name,
         exe=exe,
@@ -32,19 +37,20 @@ def describe(proc: Proc, stat: Stat) -> Process | None:
         script=script(exe, arguments),
         wrapper=wrapper(proc.environment(main.pid)),
     )
-    return process if proc.stat(main.pid) == main else None
 
 
-def main_process(proc: Proc, stat: Stat) -> Stat:
+def main_process(proc: Proc, stat: Stat, exe: str | None, arguments: tuple[str, ...]) -> Stat:
     """The topmost ancestor that is the same program: a browser's network service is named as the browser."""
-    exe = proc.exe(stat.pid)
     if exe is None:
         return stat
     for _ in range(GENERATIONS):
         parent = proc.stat(stat.parent)
-        if parent is None or proc.exe(parent.pid) != exe or not _helps(proc, stat, parent, exe):
-            return stat
-        stat = parent
+        if parent is None or proc.exe(parent.pid) != exe:
+            break
+        theirs = proc.arguments(parent.pid)
+        if not _helps(stat, arguments, parent, theirs, exe):
+            break
+        stat, arguments = parent, theirs
     return stat
 
 
@@ -60,13 +66,12 @@ def parents(proc: Proc, stat: Stat) -> tuple[Ancestor, ...]:
     return tuple(found)
 
 
-def _helps(proc: Proc, stat: Stat, parent: Stat, exe: str) -> bool:
+def _helps(stat: Stat, arguments: tuple[str, ...], parent: Stat, theirs: tuple[str, ...], exe: str) -> bool:
     """Whether a child that runs its parent's executable works for it: not so for two Pythons, or a shell's script.
 
     A fork without exec keeps the command line, whatever the executable.
     """
-    arguments = proc.arguments(stat.pid)
-    if arguments == proc.arguments(parent.pid):
+    if arguments == theirs:
         return True
     if runs_others(exe):
         return False

@@ -90,8 +90,14 @@ class Looker(Protocol):
     def glance(self, clue: Clue) -> Sighting | Trace:
         """What can be said in a tenth of a millisecond; else what there is to search for."""
 
-    def search(self, traces: Sequence[Trace], until: float) -> Iterator[Found]:
-        """Each trace's end, as soon as it is known, and all of them at `until` (time.monotonic) at the latest."""
+    def skim(self, traces: Sequence[Trace]) -> Iterator[Found]:
+        """Those that are found where they are likely, in some milliseconds; of the others nothing is said."""
+
+    def search(self, traces: Sequence[Trace], until: float) -> Iterator[Found | None]:
+        """Each trace's end, as soon as it is known, and all of them at `until` (time.monotonic) at the latest.
+
+        None in between: a moment to turn to something else.
+        """
 
     def prepare(self, interrupted: Callable[[], bool]) -> bool:
         """Do beforehand what makes later searches short. Whether all is done: not so when it was interrupted."""

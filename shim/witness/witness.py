@@ -32,16 +32,16 @@ from shim.witness.proc import Proc, Stat, Table, age
 from shim.witness.sock_diag import Ambiguous, SockDiag
 
 FRESH = 64
-"""Processes that have come since the last walk and are looked into first, at most."""
+"""Processes that have come since the last time and are looked into first, at most."""
 
-AT_FIRST = 4
-"""Recent holders whose whole tables are read before guesses are made for everybody."""
+RECENT = 4
+"""Holders of late whose whole tables are read before guesses are made for everybody."""
 
 GUESSES = 2
 """Descriptors read of each process before all are: 3 ms for 300 processes, where all of theirs take 50 ms."""
 
 KNOWN = 4096
-"""Processes for which guesses are made, at most; those that have ended make room at the next long search."""
+"""Processes for which guesses are made, at most; those that have ended make room in time."""
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -55,8 +55,8 @@ class Witness:
         self._holders = Holders(self._proc)
         self._uid = os.geteuid()
         self._sees_all = self._proc.may_see_all()
-        self._walked = self._proc.last_pid()
-        """The newest process when the last walk began."""
+        self._newest = self._proc.last_pid()
+        """The newest process when it was asked last."""
         self._free: dict[int, list[int]] = {}
         """The numbers that each process's next sockets were to get when its table was read last."""
 
@@ -86,23 +86,27 @@ class Witness:
         process = self._holders.glance(inode, uid)
         return Trace(clue, inode, uid) if process is None else sighting(clue, process, uid)
 
-    def search(self, traces: Sequence[Trace], until: float) -> Iterator[Found]:
-        """Find them all in one walk through the processes; each comes out as soon as it is found."""
-        wanted: dict[int, list[Trace]] = {}
+    def skim(self, traces: Sequence[Trace]) -> Iterator[Found]:
+        """Those that have not been described yet, and those whose holder is where it is likely."""
         for trace in traces:
             if trace.stat is not None:
                 yield self._describe(trace, trace.stat)
-            else:
-                wanted.setdefault(trace.inode, []).append(trace)
+        wanted = _by_inode(traces)
+        for pid in self._likely(wanted):
+            if not wanted:
+                break
+            with contextlib.suppress(PermissionError):
+                yield from self._look_into(pid, wanted)
+
+    def search(self, traces: Sequence[Trace], until: float) -> Iterator[Found | None]:
+        """One walk through all processes for all of them."""
+        wanted = _by_inode(traces)
         hidden = late = False
-        looked_into: set[int] = set()
-        for pid in self._order(wanted, {group[0].uid for group in wanted.values()}):
+        for pid in self._everybody({group[0].uid for group in wanted.values()}):
             late = time.monotonic() > until
             if late or not wanted:
                 break
-            if pid in looked_into:
-                continue
-            looked_into.add(pid)
+            yield None
             try:
                 yield from self._look_into(pid, wanted)
             except PermissionError:
@@ -130,25 +134,23 @@ class Witness:
         process = self._holders.known(stat)
         return Trace(peer, 0, peer.uid, stat) if process is None else sighting(peer, process, peer.uid)
 
-    def _order(self, wanted: Container[int | None], uids: Container[int | None]) -> Iterator[int]:
-        """Where to look: who has come since the last walk, recent holders, where a guess hits, and then everybody.
-
-        Everybody is the socket's user's processes, then all others; the newest first.
-        """
+    def _likely(self, wanted: Container[int | None]) -> Iterator[int]:
+        """Who has come since the last time, recent holders, and where a guess hits."""
         last = self._proc.last_pid()
-        come = min(age(self._walked, last), FRESH)
-        self._walked = last
+        come = min(age(self._newest, last), FRESH)
+        self._newest = last
         yield from range(last, last - come, -1)
-        recent = self._holders.pids()
-        yield from recent[:AT_FIRST]
-        everybody = self._proc.pids(last)
-        self._free = {pid: self._free[pid] for pid in everybody if pid in self._free}
+        yield from self._holders.pids()[:RECENT]
+        alive = self._proc.pids(last)
+        self._free = {pid: self._free[pid] for pid in alive if pid in self._free}
         for pid, numbers in list(self._free.items()):
             if any(self._proc.socket_at(pid, number) in wanted for number in numbers):
                 yield pid
-        yield from recent[AT_FIRST:]
+
+    def _everybody(self, uids: Container[int | None]) -> Iterator[int]:
+        """The socket's user's processes, then all others; the newest first."""
         others = []
-        for pid in everybody:
+        for pid in self._proc.pids(self._proc.last_pid()):
             if self._proc.owner(pid) in uids:
                 yield pid
             else:
@@ -176,22 +178,17 @@ class Witness:
     def _maker(self, pid: int, descriptor: int, inode: int) -> Stat | None:
         """Who made the socket: the topmost of the line that holds it, for children inherit what they did not make.
 
-        None when it has been closed meanwhile.
+        None when it has just ended.
         """
         stat = self._proc.stat(pid)
         for _ in range(GENERATIONS):
-            # Looked at again now that we know who this is: the number may have passed to another process before.
-            if stat is None or self._proc.socket_at(stat.pid, descriptor) != inode:
-                return None
-            if self._proc.socket_at(stat.parent, descriptor) != inode:
+            if stat is None or self._proc.socket_at(stat.parent, descriptor) != inode:
                 break
-            stat = self._proc.stat(stat.parent)
+            stat = self._proc.stat(stat.parent) or stat
         return stat
 
     def _describe(self, trace: Trace, stat: Stat, descriptor: int | None = None, table: Table | None = None) -> Found:
         process = self._holders.known(stat) or describe(self._proc, stat)
-        if process is None:
-            return Found(trace, Sighting(None, GONE, trace.uid))
         holding = Holding(stat, process, trace.uid, descriptor, table)
         self.remember(holding)
         return Found(trace, sighting(trace.clue, process, trace.uid), holding)
@@ -206,6 +203,14 @@ class Witness:
         if owner is None or owner.inode != trace.inode:
             return GONE
         return NOT_PERMITTED if hidden else OTHER_NAMESPACE
+
+
+def _by_inode(traces: Sequence[Trace]) -> dict[int, list[Trace]]:
+    wanted: dict[int, list[Trace]] = {}
+    for trace in traces:
+        if trace.stat is None:
+            wanted.setdefault(trace.inode, []).append(trace)
+    return wanted
 
 
 def _is_local(host: str) -> bool:

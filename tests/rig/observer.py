@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from rig.lookers import look
 from shim.witness.clues import Endpoint, Flow
 from shim.witness.looking import Trace
 from shim.witness.witness import Witness
@@ -27,7 +28,7 @@ def main(uid: str, client: str, client_port: str, server: str, server_port: str)
     witness = Witness()
     found = witness.glance(Flow("tcp", Endpoint(client, int(client_port)), Endpoint(server, int(server_port))))
     if isinstance(found, Trace):
-        ((found),) = (end.sighting for end in witness.search([found], time.monotonic() + 10))
+        found = look(witness, found)[0].sighting
     witness.close()
     print(json.dumps([found.process and found.process.pid, found.reason, found.uid]))
 
