@@ -106,7 +106,7 @@ class DnsPolicy:
     """How the sensor answers. `refusal` is the RCODE of mode `refuse`; `ipv6` lets mode `issue` answer AAAA."""
 
     mode: DnsMode = DnsMode.REFUSE
-    refusal: Literal["REFUSED", "NXDOMAIN"] = "REFUSED"
+    refusal: Literal["NXDOMAIN", "REFUSED"] = "NXDOMAIN"
     ipv6: bool = False
 
 

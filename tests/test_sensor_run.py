@@ -57,7 +57,7 @@ def changed(message: bytes, *changes: tuple[int, int]) -> bytes:
 class TestReady:
     def test_udp_and_tcp_share_the_port(self, refusing: Shim, where: Where) -> None:
         assert len(refusing.ready["dns"]) == 2
-        assert rcode(ask(where, wire("a.test"))) == rcode(ask_tcp(where, wire("a.test"))[0]) == "REFUSED"
+        assert rcode(ask(where, wire("a.test"))) == rcode(ask_tcp(where, wire("a.test"))[0]) == "NXDOMAIN"
 
     def test_a_given_port(self, upstream: Upstream) -> None:
         with socket.socket() as free:
@@ -65,7 +65,7 @@ class TestReady:
             port = free.getsockname()[1]
         with Shim("--dns", f"127.0.0.1:{port}", upstream=upstream.address) as shim:
             assert shim.ready["dns"] == [f"127.0.0.1:{port}"]
-            assert rcode(ask(("127.0.0.1", port), wire("a.test"))) == "REFUSED"
+            assert rcode(ask(("127.0.0.1", port), wire("a.test"))) == "NXDOMAIN"
 
     def test_a_taken_port_ends_the_start_and_is_named(self, upstream: Upstream) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
@@ -91,9 +91,9 @@ class TestRefuse:
     def test_any_type(self, rdtype: str, where: Where, by: Ask, refusing: Shim) -> None:
         mark, name = refusing.mark(), f"{rdtype.lower()}.example.com"
         reply = by(where, wire(name, rdtype, id=77))
-        assert (rcode(reply), answers(reply), reply.id, is_reply(reply)) == ("REFUSED", [], 77, True)
+        assert (rcode(reply), answers(reply), reply.id, is_reply(reply)) == ("NXDOMAIN", [], 77, True)
         line = refusing.wait_for("dns_query", mark, qname=name)
-        assert (line["qtype"], line["rcode"], line["answer"]) == (rdtype, "REFUSED", "refuse")
+        assert (line["qtype"], line["rcode"], line["answer"]) == (rdtype, "NXDOMAIN", "refuse")
         assert line["level"] == "info"
         assert (line["process"] is None) == ("process_reason" in line)
 
@@ -105,13 +105,13 @@ class TestRefuse:
         ask_tcp(where, wire("way.test"))
         assert refusing.wait_for("dns_query", mark, qname="way.test")["transport"] == "tcp"
 
-    def test_nxdomain_when_set(self, upstream: Upstream, tmp_path: Path) -> None:
+    def test_refused_when_set(self, upstream: Upstream, tmp_path: Path) -> None:
         config = tmp_path / "shim.toml"
-        config.write_text('[dns]\nrefusal = "NXDOMAIN"\n')
+        config.write_text('[dns]\nrefusal = "REFUSED"\n')
         with Shim("--dns", "127.0.0.1:0", config=config, upstream=upstream.address) as shim:
             reply = ask(address(shim.ready["dns"][0]), wire("www.example.com"))
-            assert (rcode(reply), reply.authority) == ("NXDOMAIN", [])
-            assert shim.wait_for("dns_query")["rcode"] == "NXDOMAIN"
+            assert (rcode(reply), reply.authority) == ("REFUSED", [])
+            assert shim.wait_for("dns_query")["rcode"] == "REFUSED"
 
     def test_the_case_of_the_question_comes_back(self, where: Where, by: Ask, refusing: Shim) -> None:
         mark = refusing.mark()
@@ -172,7 +172,7 @@ class TestOddMessages:
         mark = refusing.mark()
         message = wire("x.test")[:12] + b"\x06\xff\x1b[m.\n\x04test\0\0\1\0\1"
         reply = by(where, message)
-        assert rcode(reply) == "REFUSED"
+        assert rcode(reply) == "NXDOMAIN"
         refusing.wait_for("dns_query", mark, qname="\\255\\027[m\\.\\010.test")
 
     @pytest.mark.parametrize("message", [b"", b"\0", b"\0" * 11, wire("a.test")[:11]])
@@ -233,7 +233,7 @@ class TestLimit:
                     # Another client is served all the while; its answer also says that the lump was read.
                     with udp_client(where, source=f"127.0.7.{lump + 1}") as other:
                         other.send(wire("other.test"))
-                        assert rcode(from_wire(other.recv(512))) == "REFUSED"
+                        assert rcode(from_wire(other.recv(512))) == "NXDOMAIN"
             shim.wait_for("queries_dropped")
             shim.stop()
             answered, dropped = len(shim.find("dns_query", qname="flood.test")), shim.find("queries_dropped")

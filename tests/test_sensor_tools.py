@@ -46,7 +46,7 @@ PROGRAMS = ["dig", "kdig", "drill"]
 @pytest.mark.parametrize("program", PROGRAMS)
 class TestReplies:
     def test_refused(self, program: str, transport: str, sensors: dict[str, Shim]) -> None:
-        assert "REFUSED" in asked(program, sensors["refuse"], transport, "www.example.com", "A")
+        assert "NXDOMAIN" in asked(program, sensors["refuse"], transport, "www.example.com", "A")
 
     def test_issued(self, program: str, transport: str, sensors: dict[str, Shim]) -> None:
         said = asked(program, sensors["issue"], transport, "www.example.com", "A")

@@ -152,7 +152,7 @@ class Dns(Section):
     """How the sensor answers."""
 
     mode: Literal["refuse", "issue", "tor"] = "refuse"
-    refusal: Literal["REFUSED", "NXDOMAIN"] = "REFUSED"
+    refusal: Literal["NXDOMAIN", "REFUSED"] = "NXDOMAIN"
     ipv6: bool = False
     network4: Network4 = IPv4Network("198.18.0.0/15")
     network6: Network6 = IPv6Network("2001:2::/48")
