@@ -143,3 +143,12 @@ def test_of_who_ends_or_becomes_another_program_meanwhile_little_is_told(tree: P
     gone = stat(tree, 910)
     tree.remove(910)
     assert describe(tree, gone) == Process(910, "curl", None, start=5)
+
+
+def test_the_arguments_in_a_title_are_no_name(tree: Procfs) -> None:
+    """npm writes `npm install PACKAGE` where the kernel keeps the program's name."""
+    tree.add(710, "npm view s3ntin", 700, exe="/usr/bin/node", arguments=("npm view s3ntinel",), session=700)
+    tree.add(711, "sh", 710, exe="/usr/bin/dash", arguments=("sh",), session=700)
+    npm, shell = describe(tree, stat(tree, 710)), describe(tree, stat(tree, 711))
+    assert (npm.name, shell.parents[0].name) == ("npm", "npm")
+    assert "s3ntin" not in repr((npm.name, npm.script, npm.parents, shell.parents))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shim.witness.labels import label, runs_others, script, wrapper
+from shim.witness.labels import label, plain, runs_others, script, wrapper
 
 ID = "0123456789abcdef" * 4
 USER = "/user.slice/user-1000.slice/user@1000.service"
@@ -137,3 +137,21 @@ def test_what_an_interpreter_runs(exe: str | None, line: str, expected: str | No
 
 def test_an_empty_command_line_runs_nothing() -> None:
     assert script("/usr/bin/python3", ()) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "exe", "expected"),
+    [
+        ("curl", "/usr/bin/curl", "curl"),
+        ("npm install s3n", "/usr/bin/node", "npm"),
+        ("npm install s3n", None, "npm"),
+        ("  s3ntinel x", "/usr/bin/node", "s3ntinel"),
+        ("Some App", "/opt/some/Some App", "Some App"),
+        ("A Very Long Nam", "/opt/A Very Long Name Indeed", "A Very Long Nam"),
+        ("tmux: server", "/usr/bin/tmux", "tmux:"),
+        ("", "/usr/bin/x", ""),
+        (" ", "/usr/bin/x", " "),
+    ],
+)
+def test_what_a_program_writes_behind_its_name_is_not_kept(name: str, exe: str | None, expected: str) -> None:
+    assert plain(name, exe) == expected

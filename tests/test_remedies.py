@@ -83,7 +83,7 @@ def test_the_executable_counts_and_not_what_a_process_calls_itself() -> None:
 
 
 def test_some_put_a_title_in_the_place_of_their_command_line() -> None:
-    assert chosen(SOCKS5, "/usr/bin/node", name="npm view left-p") == "advice.for.npm.dns"
+    assert chosen(SOCKS5, "/usr/bin/node", name="npm") == "advice.for.npm.dns"
     assert chosen(SOCKS5, "/usr/bin/node", name="npmish") == "advice.for.node.dns"
 
 

@@ -6,7 +6,7 @@ Never takes what belongs to another process: of one that ends meanwhile only num
 from __future__ import annotations
 
 from shim.model import Ancestor, Process
-from shim.witness.labels import label, runs_others, script, wrapper
+from shim.witness.labels import label, plain, runs_others, script, wrapper
 from shim.witness.proc import Proc, Stat
 
 GENERATIONS = 16
@@ -21,13 +21,13 @@ def describe(proc: Proc, stat: Stat) -> Process:
     # What vanishes first is read first: a client may live no longer than its request takes.
     exe, arguments = proc.exe(stat.pid), proc.arguments(stat.pid)
     if proc.stat(stat.pid) != stat:  # ended, or another program by now: what was read may be that one's
-        return Process(stat.pid, stat.name, None, start=stat.start)
+        return Process(stat.pid, plain(stat.name, None), None, start=stat.start)
     main = main_process(proc, stat, exe, arguments)
     if main is not stat:
         arguments = proc.arguments(main.pid)
     return Process(
         pid=main.pid,
-        name=main.name,
+        name=plain(main.name, exe),
         exe=exe,
         start=main.start,
         arguments=arguments,
@@ -61,7 +61,7 @@ def parents(proc: Proc, stat: Stat) -> tuple[Ancestor, ...]:
         parent = proc.stat(stat.parent)
         if parent is None or parent.session != stat.session:
             break
-        found.append(Ancestor(parent.pid, parent.name))
+        found.append(Ancestor(parent.pid, plain(parent.name, None)))
         stat = parent
     return tuple(found)
 

@@ -14,7 +14,7 @@ from typing import Any
 from shim.model import Ancestor, Process
 from shim.witness.clues import Clue, Endpoint, Flow, LocalPeer
 from shim.witness.describe import GENERATIONS
-from shim.witness.labels import script
+from shim.witness.labels import plain, script
 from shim.witness.looking import AMBIGUOUS, GONE, NOT_PERMITTED, TIMEOUT, Found, Holding, Sighting, Trace, sighting
 
 _End = tuple[IPv4Address | IPv6Address, int]
@@ -83,10 +83,11 @@ class Elsewhere:
         with found.oneshot():
             exe, arguments = found.exe() or None, tuple(found.cmdline())
             uid = found.uids().real if hasattr(found, "uids") else None
-            parents = tuple(Ancestor(parent.pid, parent.name()) for parent in found.parents()[:GENERATIONS])
+            above = found.parents()[:GENERATIONS]
+            parents = tuple(Ancestor(parent.pid, plain(parent.name(), None)) for parent in above)
             return Process(
                 pid=found.pid,
-                name=found.name(),
+                name=plain(found.name(), exe),
                 exe=exe,
                 start=int(found.create_time()),
                 arguments=arguments,

@@ -31,6 +31,9 @@ _MANY_PROGRAMS = ("busybox", "toybox")
 
 _WRAPPER = re.compile(rb"[/= :]lib(proxychains|torsocks)\d*\.so\b")
 
+_COMM_BYTES = 15
+"""What Linux keeps of a process's name."""
+
 _NAME_FOLLOWS = ("-m", "-jar")
 _VALUE_FOLLOWS = ("-W", "-X", "-I", "-cp", "-classpath", "--class-path", "--module-path", "--require")
 _TEXT_FOLLOWS = re.compile(r"-|-\w*[ceEprs]|--eval|--print")
@@ -66,6 +69,14 @@ def script(exe: str | None, arguments: tuple[str, ...]) -> str | None:
         elif not argument.startswith("-"):
             return _base(argument) or None
     return None
+
+
+def plain(name: str, exe: str | None) -> str:
+    """The name without what a program has written behind it: npm puts its arguments there, destinations included.
+
+    A name that is its executable's stays whole, as far as the kernel keeps it.
+    """
+    return name if name == _base(exe)[:_COMM_BYTES] else name.split(maxsplit=1)[0] if name.strip() else name
 
 
 def wrapper(environment: bytes) -> str | None:
