@@ -66,13 +66,14 @@ def test_a_client_on_the_wrong_port_is_named(warn: Shim) -> None:
 
 
 def test_a_dns_query_is_named(upstream: Upstream) -> None:
-    """A first look-up may take longer than the reply can wait on a busy machine; then it is unknown, never guessed."""
+    """Whoever waits for its answer is there to be found. One in five may be late on a busy machine; none is guessed."""
     dig = require_program("dig")
     with Shim("--dns", "127.0.0.1:0", upstream=upstream.address) as shim:
         port = port_of(shim.ready["dns"][0])
         for transport in ("udp", "tcp"):
             lines = [asked(shim, dig, port, transport, number) for number in range(5)]
             named = [line for line in lines if line is not None]
+            assert len(named) >= 4
             assert {line["process"]["name"] for line in named} == {"dig"}
             found = shim.wait_for("leak_found", query=named[-1]["query"])
             assert found["process"]["pid"] == named[-1]["process"]["pid"]
