@@ -196,10 +196,10 @@ class TestVerdict:
         monkeypatch.setattr(examination.sensor, "look", lambda _dns: [Remark("sensor_answers", Status.OK)])
         for status, expected in ((Status.OK, Status.OK), (Status.UNKNOWN, Status.UNKNOWN), (Status.LEAK, Status.LEAK)):
             monkeypatch.setattr(examination.sensor, "canary", lambda _dns, _zone, s=status: Remark("canary_x", s))
-            assert verdict(examination.examine(machine, HIGH, "example.com")) is expected
+            assert verdict(examination.examine(machine, {}, HIGH, "example.com")) is expected
         machine = made(root, {"/etc/resolv.conf": "nameserver 127.0.0.1\nnameserver 127.0.0.2\n"})
         monkeypatch.setattr(examination.sensor, "canary", lambda _dns, _zone: Remark("canary_x", Status.OK))
-        assert verdict(examination.examine(machine, HIGH, "example.com")) is Status.UNKNOWN, "only one was tried"
+        assert verdict(examination.examine(machine, {}, HIGH, "example.com")) is Status.UNKNOWN, "only one was tried"
 
 
 def invoked(*words: str) -> Result:
@@ -250,7 +250,7 @@ def test_every_remark_has_its_words() -> None:
                 codes |= {word for word in words if isinstance(word, str)}
                 rest = [*node.args[3:], *(keyword.value for keyword in node.keywords if keyword.arg == "mend")]
                 mends |= {each.value for each in rest if isinstance(each, ast.Constant)}
-    assert len(codes) > 20 and len(mends) == 6
+    assert len(codes) > 30 and len(mends) == 10
     expected = {f"doctor.{code}" for code in codes} | {f"doctor.mend.{mend}" for mend in mends}
     expected |= {f"doctor.status.{status}" for status in Status} | {"doctor.mend"}
     expected |= {f"doctor.verdict.{status}" for status in Status if status is not Status.NOTE}

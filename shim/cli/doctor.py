@@ -6,6 +6,7 @@ Decides nothing but how it is shown.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -79,7 +80,7 @@ def _doctor(dns: Address | None, canary: str | None, format: str, texts: Catalog
     from shim.doctor.machine import Machine
     from shim.doctor.remark import verdict
 
-    remarks = examination.examine(Machine(), dns, canary)
+    remarks = examination.examine(Machine(), os.environ, dns, canary)
     status = verdict(remarks)
     click.echo((_as_json if format == "json" else _as_text)(remarks, status, texts))
     return _EXIT[status]

@@ -5,15 +5,17 @@ Judges nothing: each part says what it found.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from shim.address import Address
-from shim.doctor import resolver, sensor
+from shim.doctor import programs, resolver, sensor
 from shim.doctor.machine import Machine
 from shim.doctor.remark import Remark, Status
 
 
-def examine(machine: Machine, dns: Address | None, zone: str | None) -> list[Remark]:
+def examine(machine: Machine, environ: Mapping[str, str], dns: Address | None, zone: str | None) -> list[Remark]:
     """All remarks. `dns` is where the sensor listens; with `zone`, a new name below it is looked up as programs do."""
-    remarks = list(resolver.look(machine, dns))
+    remarks = [*resolver.look(machine, dns), *programs.look(machine, environ)]
     if dns is None:
         return [*remarks, Remark("sensor_not_given", Status.NOTE)]
     remarks += sensor.look(dns)
