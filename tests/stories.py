@@ -15,6 +15,7 @@ from shim.judge.judge import Judge
 from shim.judge.memory import AnswerMemory
 from shim.model import Answer, Command, Credentials, DnsAnswer, DnsMode, Host, Mode, Peer, Process, Protocol, Request
 from shim.policy import DnsPolicy, Policy
+from shim.rule import Rule
 
 START = 1_795_348_800.0
 STEP_S = 0.1
@@ -29,13 +30,19 @@ class Story:
     """What happened so far: `events` in their order, `found` by them, and the time."""
 
     def __init__(
-        self, mode: Mode = Mode.WARN, dns: DnsMode = DnsMode.REFUSE, start: int = 1800, **policy: object
+        self,
+        mode: Mode = Mode.WARN,
+        dns: DnsMode = DnsMode.REFUSE,
+        start: int = 1800,
+        rules: tuple[Rule, ...] = (),
+        **policy: object,
     ) -> None:
         self.events: list[Event] = []
         self.found: list[LeakFound] = []
         self.at = START
         pool = IssuedPool(start=start) if dns is DnsMode.ISSUE else None
-        self.judge = Judge(Policy(mode), AnswerMemory(), dns=DnsPolicy(dns, **policy), pool=pool)  # type: ignore[arg-type]
+        policies = DnsPolicy(dns, **policy)  # type: ignore[arg-type]
+        self.judge = Judge(Policy(mode, rule=rules), AnswerMemory(), dns=policies, pool=pool)
         self.correlator = Correlator()
         self._ids = {"c": 0, "q": 0}
 
@@ -118,7 +125,7 @@ class Story:
         mode = DnsAnswer(self.judge.dns.mode)
         match plan:
             case Plan.REFUSE:
-                return "REFUSED", DnsAnswer.REFUSE, ()
+                return self.judge.dns.refusal, DnsAnswer.REFUSE, ()
             case Plan.NXDOMAIN:
                 return "NXDOMAIN", DnsAnswer.REFUSE, ()
             case Plan.ISSUE4 | Plan.ISSUE6:

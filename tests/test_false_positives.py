@@ -16,6 +16,7 @@ from shim.advice import table
 from shim.events import FirstBytesSeen, LeakFound, ProcessIdentified, ProcessSought, RequestDecided
 from shim.judge.attributed import fold
 from shim.model import Confidence, DnsMode, Mode, Process, Protocol
+from shim.rule import Rule
 
 V4 = IPv4Address("93.184.216.34")
 FIREFOX = Process(7, "firefox-esr", "/usr/lib/firefox-esr/firefox-esr")
@@ -62,10 +63,16 @@ def hard_coded_peers_as_in_electrum_147(story: Story) -> None:
     story.connect("electrum.example.org", 50002)
 
 
-def peers_of_a_swarm_as_in_bisq(story: Story) -> None:
-    """Bitcoin's network under bisq: every peer is an address, on a port that no site has."""
+def peers_of_a_swarm_as_in_bisq_535(story: Story) -> None:
+    """bisq #535, Bitcoin's network under bisq: every peer is an address, on a port that no site has."""
     for address in PEERS:
         story.connect(address, 8333)
+
+
+def peers_of_a_swarm_at_any_port(story: Story) -> None:
+    """BitTorrent and the like: ports that no table knows."""
+    for number, address in enumerate(PEERS):
+        story.connect(address, 20000 + 577 * number)
 
 
 def seeds_that_are_addresses_and_one_name(story: Story) -> None:
@@ -90,6 +97,15 @@ def dnscrypt_stamps_as_in_discussion_3252(story: Story) -> None:
         for _ in range(3):
             story.connect(IPv4Address(address), 443)
             first_bytes(story, "tls", None)
+
+
+def dnscrypt_stamps_with_names_as_in_discussion_3252(story: Story) -> None:
+    """The same, as dnscrypt-proxy speaks it: the stamp holds the resolver's name, too, and nothing was looked up."""
+    for address, name in (("9.9.9.9", "dns.quad9.net"), ("1.1.1.1", "one.one.one.one"), ("8.8.8.8", "dns.google")):
+        story.connect(IPv4Address(address), 443)
+        first_bytes(story, "tls", name)
+        story.connect(address, 853)
+        first_bytes(story, "tls", name)
 
 
 def dns_over_tls_by_address(story: Story) -> None:
@@ -152,10 +168,12 @@ STORIES: list[tuple[Tell, DnsMode]] = [
     (a_typed_address_by_socks4a, DnsMode.REFUSE),
     (an_address_of_the_sixth_version_in_brackets, DnsMode.REFUSE),
     (hard_coded_peers_as_in_electrum_147, DnsMode.REFUSE),
-    (peers_of_a_swarm_as_in_bisq, DnsMode.REFUSE),
+    (peers_of_a_swarm_as_in_bisq_535, DnsMode.REFUSE),
+    (peers_of_a_swarm_at_any_port, DnsMode.REFUSE),
     (seeds_that_are_addresses_and_one_name, DnsMode.REFUSE),
     (torsocks_resolves_over_tor_first, DnsMode.REFUSE),
     (dnscrypt_stamps_as_in_discussion_3252, DnsMode.REFUSE),
+    (dnscrypt_stamps_with_names_as_in_discussion_3252, DnsMode.REFUSE),
     (dns_over_tls_by_address, DnsMode.REFUSE),
     (users_of_a_dns_port_over_tor, DnsMode.TOR),
     (prefetch_over_a_dns_port_over_tor, DnsMode.TOR),
@@ -211,6 +229,26 @@ def test_benign_endpoints_come_with_the_reason() -> None:
     found = told(dnscrypt_stamps_as_in_discussion_3252, Mode.WARN, DnsMode.REFUSE, None)
     assert {each.rule for each in found} == {"L21"}
     assert all("known_doh_address" in each.evidence for each in found)
+
+
+@pytest.mark.parametrize("tell", [hard_coded_peers_as_in_electrum_147, peers_of_a_swarm_as_in_bisq_535])
+def test_so_do_peers(tell: Tell) -> None:
+    found = told(tell, Mode.WARN, DnsMode.REFUSE, ELECTRUM)
+    assert all("peer_port" in each.evidence for each in found)
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_what_the_user_lets_pass_is_known_to_the_user(mode: Mode) -> None:
+    """Nobody's thread: a list of endpoints that are meant to be reached by address, whatever is said to them."""
+    story = Story(mode, rules=(Rule(network=("198.51.100.0/24",), allow=True),))
+    for address in PEERS[:9]:
+        story.connect(address, 443)
+        first_bytes(story, "tls", "api.example.org")
+    assert {each.confidence for each in story.found} == {Confidence.POSSIBLE}
+    assert all("allowed_by_rule" in each.evidence for each in story.found)
+    story.connect(V4, 443)
+    first_bytes(story, "tls", "www.example.org")
+    assert story.found[-1].confidence is Confidence.PROBABLE, "other addresses are what they were"
 
 
 def resolver_here(story: Story) -> None:

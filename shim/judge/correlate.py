@@ -11,6 +11,7 @@ from typing import Any
 
 from shim.events import DnsQueried, Event, FirstBytesSeen, HandshakeFailed, LeakFound, RequestDecided
 from shim.judge.beside import Beside, machine_of
+from shim.judge.decide import FORWARD_BY_RULE
 from shim.judge.endpoints import DNS_PORTS, is_known_resolver
 from shim.judge.findings import ONLY_ADDRESSES, address_of, of_handshake, of_request, plaintext_port
 from shim.judge.habits import Habits
@@ -116,9 +117,13 @@ class Correlator:
         return found, *raised
 
     def _habit(self, event: RequestDecided, address: Address) -> tuple[str, ...]:
-        """Evidence, if that is all the client gives. A resolver is known by address to all that ask it."""
+        """Evidence, if that is all the client gives. A resolver is known by address to all that ask it, and what the
+        user's rules let pass is known to the user.
+        """
         port = event.request.port
         if port in DNS_PORTS or is_known_resolver(address, port):
+            return ()
+        if event.verdict.decision.reason == FORWARD_BY_RULE.reason:
             return ()
         only = self._habits.only_addresses(event.peer.key, address, port, event.at)
         return (ONLY_ADDRESSES,) if only else ()

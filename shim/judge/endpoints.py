@@ -34,6 +34,18 @@ _ENCRYPTED_PORTS = (443, 853)
 NAMED_PORTS = frozenset((25, 80, 110, 143, 443, 465, 587, 993, 995, 5222, 8080, 8443))
 """Web, mail, XMPP: nobody types their addresses by the dozen, and few hand them out as peers of a swarm."""
 
+PEER_PORTS = frozenset(
+    (
+        *(8333, 18333, 9333, 22556, 8233, 9999),  # Bitcoin, its test network, Litecoin, Dogecoin, Zcash, Dash
+        *(50001, 50002, 9735),  # Electrum's servers, Lightning
+        *(18080, 18081, 30303),  # Monero, Ethereum
+        *range(6881, 6890),
+        *(6969, 51413),  # BitTorrent
+        *(9001, 9030),  # Tor's relays
+    )
+)
+"""Where programs meet peers and seeds whose addresses they carry along, or are told by other peers."""
+
 CLIENT_FIRST_PORTS = frozenset((80, 443, 465, 636, 853, 990, 993, 995, 5061, 5223, 6697, 8000, 8008, 8080, 8443, 8888))
 """HTTP, and protocols inside TLS: the client speaks first, and names the host that it means."""
 

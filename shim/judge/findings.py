@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv6Address
 from shim.events import HandshakeFailed, LeakFound, RequestDecided
 from shim.judge.advice import DNS_PORT, DOH, STALE, advice_for
 from shim.judge.decide import FORWARD_BY_RULE, REFUSE_ISSUED, REFUSE_LOCAL, REFUSE_STALE
-from shim.judge.endpoints import DNS_PORTS, is_known_resolver
+from shim.judge.endpoints import DNS_PORTS, PEER_PORTS, is_known_resolver
 from shim.judge.hosts import address_from_text, is_mapped
 from shim.model import Action, Command, Confidence, Decision, Exposure, LeakKind, Protocol, Request
 
@@ -27,6 +27,8 @@ Take = Callable[[], str]
 _FOREIGN_EVIDENCE = {"http": "http_request_line", "tls": "tls_client_hello"}
 _ALLOWED = "allowed_by_rule"
 """Evidence that the user knows of such requests and wants them to pass."""
+
+_KNOWN_ENDPOINTS = ("L21", "L22")
 
 _POOL = (REFUSE_ISSUED.reason, REFUSE_STALE.reason)
 _SOCKS4 = (Protocol.SOCKS4, Protocol.SOCKS4A)
@@ -66,6 +68,15 @@ def of_request(event: RequestDecided, take: Take, *more: str) -> LeakFound | Non
             return _command(event, take, more)
         case _:  # a name, that Tor has seen or will: nothing is shown by it
             return None
+
+
+def is_vouched_for(found: LeakFound) -> bool:
+    """Whether a reason is known why an address was given: it is a resolver's, or the user's rules let it pass.
+
+    A stamp holds the resolver's name beside its address (dnscrypt-proxy discussion 3252), so a name in the first bytes
+    says no more of a look-up than the address does.
+    """
+    return found.rule in _KNOWN_ENDPOINTS or _ALLOWED in found.evidence
 
 
 def of_handshake(event: HandshakeFailed, take: Take) -> LeakFound | None:
@@ -110,6 +121,8 @@ def _address_given(event: RequestDecided, take: Take, more: tuple[str, ...]) -> 
     elif port in DNS_PORTS:
         rule, advice = "L22", DNS_PORT
         evidence.append("dns_port")
+    elif port in PEER_PORTS:
+        evidence.append("peer_port")
     if names:
         evidence.append("remembered_answer")
     if len(names) > 1:

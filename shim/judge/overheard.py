@@ -1,11 +1,13 @@
 """What first bytes add to the finding of an address: the name behind it, or that it was most likely typed.
 
-A name beside an address makes a local look-up probable, never more: no answer of a resolver was seen.
+A name beside an address makes a local look-up probable, never more: no answer of a resolver was seen. Where it is known
+why the address was given, it makes nothing.
 """
 
 from __future__ import annotations
 
 from shim.events import FirstBytesSeen, LeakFound
+from shim.judge.findings import is_vouched_for
 from shim.judge.ledger import Ledger
 from shim.judge.recent import Recent
 from shim.model import Confidence, LeakKind
@@ -35,15 +37,15 @@ class Overheard:
     def seen(self, event: FirstBytesSeen) -> tuple[LeakFound, ...]:
         """The finding's next revision."""
         finding = self._findings.get(event.conn, event.at)
-        if finding is None:
+        last = None if finding is None else self._ledger.last(finding, event.at)
+        if finding is None or last is None:
             return ()
         self._findings.pop(event.conn)
         codes = _codes(event)
-        if event.name is None:
-            return self._ledger.raised(finding, event.at, Confidence.POSSIBLE, *codes)
-        last = self._ledger.last(finding, event.at)
+        if event.name is None or is_vouched_for(last):
+            return self._ledger.raised(finding, event.at, Confidence.POSSIBLE, *codes, name=event.name)
         # An address as text keeps its rule: the same form is what a typed address has.
-        rule = _NAMED_RULE if last is not None and last.kind is LeakKind.ADDRESS_ONLY else None
+        rule = _NAMED_RULE if last.kind is LeakKind.ADDRESS_ONLY else None
         return self._ledger.raised(finding, event.at, Confidence.PROBABLE, *codes, rule=rule, name=event.name)
 
 
