@@ -17,12 +17,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the tree this file is in, not what is installed
 
-from shim.events import ConnectionClosed, Event, RequestDecided
+from shim.advice import table
+from shim.events import ConnectionClosed, Event, ProcessIdentified, ProcessSought, RequestDecided
+from shim.judge.attributed import fold
 from shim.judge.correlate import Correlator
 from shim.judge.judge import Judge
 from shim.judge.memory import AnswerMemory
 from shim.locale import catalogue
-from shim.model import Answer, Command, Host, Peer, Protocol, Request
+from shim.model import Answer, Command, Host, Peer, Process, Protocol, Request
 from shim.policy import Policy
 from shim.protocol import ServerCodec
 from shim.protocol.http_connect import HttpConnectServer
@@ -102,6 +104,20 @@ def made(host: Host) -> Callable[[], tuple[Event, ...]]:
     return step
 
 
+def found() -> Step:
+    """A finding whose program is looked up: joined, named, advised, counted."""
+    folded, request = fold(table()), request_for(LITERAL)
+    verdict = Judge(Policy(), AnswerMemory()).judge(request, PEER, 0.0)
+    decided = RequestDecided(0.0, "c1", PEER, "127.0.0.1:9250", request, verdict)
+    sought, identified = ProcessSought(0.0, "c1"), ProcessIdentified(0.0, "c1", Process(7, "curl", "/usr/bin/curl"))
+
+    def step() -> None:
+        for event in (sought, decided, identified):
+            folded.feed(event)
+
+    return step
+
+
 def recorded(host: Host, style: str | None, level: str = "info") -> Step:
     """The events of BATCH connections through bus and correlator, and the log into /dev/null if `style` names one."""
     bus = Bus(lambda _delay, _flush: None, batch=10 * BATCH)
@@ -134,6 +150,7 @@ def steps() -> Iterator[tuple[str, Step, int]]:
     yield "classify and decide, an address as text", judged(str(LITERAL)), 1
     yield "one deadline, set and cancelled", timer(), 1
     yield "two events made", made(NAME), 1
+    yield "a finding of a program that is looked up", found(), 1
     yield "two events through bus and correlator, no log", recorded(NAME, None), BATCH
     yield "the same with their two lines as JSON", recorded(NAME, "json"), BATCH
     yield "the same with their two lines as text", recorded(NAME, "text"), BATCH

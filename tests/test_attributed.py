@@ -67,6 +67,15 @@ def test_several_findings_of_one_connection_come_in_order() -> None:
     assert [found.finding for found in folded.feed(ProcessIdentified(AT, "c1", CURL))] == ["f1", "f2"]
 
 
+def test_nothing_else_of_a_finding_is_changed() -> None:
+    whole = replace(finding(), revision=3, name="host.example", prevented=True)
+    folded = fold(whole)
+    folded.feed(ProcessSought(AT, "c1"))
+    folded.feed(TRIGGER)
+    (found,) = folded.feed(ProcessIdentified(AT, "c1", CURL))
+    assert found == replace(whole, process=CURL, process_reason=None)
+
+
 def test_connections_are_not_mixed_up() -> None:
     folded = fold(finding("c1", 1), finding("c2", 2))
     folded.feed(ProcessSought(AT, "c1"))
@@ -104,7 +113,7 @@ class TestWhatItIsToldWith:
     def told(*events_: Event) -> list[LeakFound]:
         folded = Attributed(
             lambda event: (finding(), finding(None, 2, "q1")) if isinstance(event, Draining) else (),
-            lambda found: "advice.nobody" if found.process is None else f"advice.for.{found.process.name}",
+            lambda _found, process, _reason: f"advice.for.{process.name}" if process else "advice.nobody",
         )
         return [found for event in events_ for found in folded.feed(event)]
 

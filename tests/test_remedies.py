@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from samples import leak
 
 from shim.advice import Program, Row, Table, table
-from shim.events import LeakFound
 from shim.judge.advice import ADVICE_IDS
 from shim.judge.remedies import Remedies
 from shim.locale import catalogue
@@ -20,12 +19,12 @@ REMEDIES = Remedies(table())
 SOCKS4, SOCKS5, TEXT, QUERY = "address_only.socks4", "address_only.socks5", "address_as_text", "dns_query"
 
 
-def finding(general: str, process: Process | None, reason: str | None = None) -> LeakFound:
-    return replace(leak(LeakKind.ADDRESS_ONLY, f"advice.{general}"), process=process, process_reason=reason)
+def choice(general: str, process: Process | None, reason: str | None = None, remedies: Remedies = REMEDIES) -> str:
+    return remedies.choose(leak(LeakKind.ADDRESS_ONLY, f"advice.{general}"), process, reason)
 
 
 def chosen(general: str, exe: str | None, name: str = "worker", script: str | None = None) -> str:
-    return REMEDIES.choose(finding(general, Process(1, name, exe, script=script)))
+    return choice(general, Process(1, name, exe, script=script))
 
 
 PROGRAMS = [
@@ -90,8 +89,8 @@ def test_some_put_a_title_in_the_place_of_their_command_line() -> None:
 @pytest.mark.parametrize("exe", ["/usr/bin/curl", "/usr/bin/python3.11", "/opt/tool", "/usr/bin/chromium"])
 def test_what_was_preloaded_comes_before_the_program(exe: str) -> None:
     inside = Process(1, "x", exe, script="pip", wrapper="proxychains")
-    assert REMEDIES.choose(finding(SOCKS5, inside)) == "advice.for.proxychains"
-    assert REMEDIES.choose(finding(TEXT, replace(inside, wrapper="torsocks"))) == "advice.for.torsocks.text"
+    assert choice(SOCKS5, inside) == "advice.for.proxychains"
+    assert choice(TEXT, replace(inside, wrapper="torsocks")) == "advice.for.torsocks.text"
 
 
 def test_names_fit_as_a_whole() -> None:
@@ -104,18 +103,18 @@ def test_a_script_is_no_executable() -> None:
 
 
 def test_a_shared_resolver_is_known_by_the_reason() -> None:
-    assert REMEDIES.choose(finding(QUERY, None, "shared_resolver")) == "advice.for.resolver.dns"
-    assert REMEDIES.choose(finding("onion_in_dns", None, "shared_resolver")) == "advice.for.resolver.onion"
+    assert choice(QUERY, None, "shared_resolver") == "advice.for.resolver.dns"
+    assert choice("onion_in_dns", None, "shared_resolver") == "advice.for.resolver.onion"
     for reason in ("gone", "off", "not_permitted", None):
-        assert REMEDIES.choose(finding(QUERY, None, reason)) == f"advice.{QUERY}"
+        assert choice(QUERY, None, reason) == f"advice.{QUERY}"
 
 
 def test_the_first_program_and_the_first_row_that_fit_count() -> None:
     rows = Row((SOCKS5,), "one", "x"), Row((SOCKS5, SOCKS4), "two", "x")
     both = Table("2026-11-22", (Program("a", rows, names=("a*",)), Program("ab", rows[1:], names=("ab",))))
     process = Process(1, "ab", "/ab")
-    assert Remedies(both).choose(finding(SOCKS5, process)) == "advice.for.one"
-    assert Remedies(both).choose(finding(SOCKS4, process)) == "advice.for.two"
+    assert choice(SOCKS5, process, remedies=Remedies(both)) == "advice.for.one"
+    assert choice(SOCKS4, process, remedies=Remedies(both)) == "advice.for.two"
 
 
 def test_what_only_readers_are_told_fits_nobody() -> None:
@@ -124,7 +123,7 @@ def test_what_only_readers_are_told_fits_nobody() -> None:
             program.names or program.paths or program.scripts or program.titles or program.wrappers or program.reasons
         ):
             alone = Remedies(Table("2026-11-22", (program,)))
-            assert alone.choose(finding(SOCKS5, Process(1, "", ""))) == f"advice.{SOCKS5}"
+            assert choice(SOCKS5, Process(1, "", ""), remedies=alone) == f"advice.{SOCKS5}"
 
 
 PROCESSES = st.none() | st.builds(
@@ -136,4 +135,4 @@ PROCESSES = st.none() | st.builds(
 def test_whatever_a_process_is_called_its_advice_can_be_told(
     process: Process | None, general: str, reason: str | None
 ) -> None:
-    assert REMEDIES.choose(finding(general.removeprefix("advice."), process, reason)) in catalogue("ja")
+    assert choice(general.removeprefix("advice."), process, reason) in catalogue("ja")

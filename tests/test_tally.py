@@ -21,13 +21,20 @@ def found(number: int, at: float = AT, **more: object) -> LeakFound:
     return replace(told, at=at, **more)  # type: ignore[arg-type]
 
 
+class Counter(Tally):
+    """Counts each finding under the program that it bears."""
+
+    def of(self, found: LeakFound) -> int:
+        return self.count(found, found.process)
+
+
 def test_the_same_again_counts_up() -> None:
-    counter = Tally()
-    assert [counter.count(found(number)) for number in range(5)] == [1, 2, 3, 4, 5]
+    counter = Counter()
+    assert [counter.of(found(number)) for number in range(5)] == [1, 2, 3, 4, 5]
 
 
 def test_programs_kinds_and_names_are_apart() -> None:
-    counter = Tally()
+    counter = Counter()
     others = (
         found(1),
         found(2, process=PIP),
@@ -37,51 +44,51 @@ def test_programs_kinds_and_names_are_apart() -> None:
         found(6, name="host.example"),
         found(7, name="other.example"),
     )
-    assert {counter.count(each) for each in others} == {1}
-    assert {counter.count(replace(each, finding=f"again {each.finding}")) for each in others} == {2}
+    assert {counter.of(each) for each in others} == {1}
+    assert {counter.of(replace(each, finding=f"again {each.finding}")) for each in others} == {2}
 
 
 def test_another_process_of_the_same_program_is_the_same() -> None:
-    counter = Tally()
-    counter.count(found(1))
-    assert counter.count(found(2, process=replace(CURL, pid=5000))) == 2
+    counter = Counter()
+    counter.of(found(1))
+    assert counter.of(found(2, process=replace(CURL, pid=5000))) == 2
 
 
 def test_a_revision_is_no_new_finding() -> None:
-    counter = Tally()
-    counter.count(found(1))
-    assert counter.count(found(2)) == 2
-    assert counter.count(found(1, revision=2)) == 1
-    assert counter.count(found(3)) == 3
+    counter = Counter()
+    counter.of(found(1))
+    assert counter.of(found(2)) == 2
+    assert counter.of(found(1, revision=2)) == 1
+    assert counter.of(found(3)) == 3
 
 
 def test_a_revision_that_brings_a_name_counts_under_that_name() -> None:
-    counter = Tally()
+    counter = Counter()
     for number in (1, 2):
-        counter.count(found(number))
-        assert counter.count(found(number, revision=2, name="host.example")) == number
-        assert counter.count(found(number, revision=3, name="host.example")) == number
+        counter.of(found(number))
+        assert counter.of(found(number, revision=2, name="host.example")) == number
+        assert counter.of(found(number, revision=3, name="host.example")) == number
 
 
 def test_what_has_long_not_come_again_begins_anew() -> None:
-    counter = Tally()
-    assert [counter.count(found(number, AT + 500 * number)) for number in range(4)] == [1, 2, 3, 4]
-    assert counter.count(found(5, AT + 500 * 3 + 601)) == 1
+    counter = Counter()
+    assert [counter.of(found(number, AT + 500 * number)) for number in range(4)] == [1, 2, 3, 4]
+    assert counter.of(found(5, AT + 500 * 3 + 601)) == 1
 
 
 def test_memory_is_bounded() -> None:
-    counter = Tally()
+    counter = Counter()
     for number in range(5 * tally._ENTRIES):
-        counter.count(found(number, name=f"{number}.example"))
+        counter.of(found(number, name=f"{number}.example"))
     assert len(counter._counts) <= 2 * tally._ENTRIES
     assert len(counter._counted) <= 2 * tally._ENTRIES
 
 
 @given(st.lists(st.tuples(st.sampled_from(("curl", "pip", None)), st.sampled_from(("a.example", None))), max_size=40))
 def test_the_last_count_of_each_is_how_many_there_were(told: list[tuple[str | None, str | None]]) -> None:
-    counter = Tally()
+    counter = Counter()
     programs = {"curl": CURL, "pip": PIP, None: None}
-    counts = [counter.count(found(n, process=programs[who], name=name)) for n, (who, name) in enumerate(told)]
+    counts = [counter.of(found(n, process=programs[who], name=name)) for n, (who, name) in enumerate(told)]
     for each in set(told):
         mine = [count for count, one in zip(counts, told, strict=True) if one == each]
         assert mine == list(range(1, told.count(each) + 1))

@@ -6,7 +6,6 @@ A fold like the correlator's: that a look-up is under way, and how it ended, are
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 from shim.advice import Table
 from shim.events import Event, LeakFound, ProcessIdentified, ProcessSought
@@ -15,6 +14,7 @@ from shim.judge.recent import Recent
 from shim.judge.remedies import Remedies
 from shim.judge.tally import Tally
 from shim.model import Process
+from shim.value import remaker
 
 _ENTRIES = 4096
 _WINDOW_S = 600.0
@@ -26,19 +26,25 @@ Outcome = tuple[Process | None, str | None]
 Findings = tuple[LeakFound, ...]
 
 
-def _general(found: LeakFound) -> str:
+Choose = Callable[[LeakFound, Process | None, str | None], str]
+"""Which advice fits a finding of this program, or of one that is unknown for this reason: a message id."""
+
+_retold = remaker(LeakFound, "process", "process_reason", "advice", "count")
+
+
+def _general(found: LeakFound, _process: Process | None, _reason: str | None) -> str:
     return found.advice
 
 
 class Attributed:
     """Feeds `inner`; its findings come out at once, or when their `conn` has been looked up. None is ever lost.
 
-    `choose` says which advice fits the program, as a message id; without it a finding keeps its general one.
+    Without `choose` a finding keeps its general advice.
     """
 
     __slots__ = ("_choose", "_inner", "_known", "_tally", "_waiting")
 
-    def __init__(self, inner: Callable[[Event], Findings], choose: Callable[[LeakFound], str] = _general) -> None:
+    def __init__(self, inner: Callable[[Event], Findings], choose: Choose = _general) -> None:
         self._inner = inner
         self._choose = choose
         self._tally = Tally()
@@ -84,8 +90,7 @@ class Attributed:
 
     def _told(self, found: LeakFound, outcome: Outcome) -> LeakFound:
         process, reason = outcome
-        named = replace(found, process=process, process_reason=reason)
-        return replace(named, advice=self._choose(named), count=self._tally.count(named))
+        return _retold(found, process, reason, self._choose(found, process, reason), self._tally.count(found, process))
 
 
 def fold(table: Table, prefix: str = "f") -> Attributed:

@@ -5,14 +5,14 @@ Decides nothing: what is evidence, and for what, is said by those who write here
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from shim.events import LeakFound
 from shim.judge.memory import MIN_AGE_S
 from shim.judge.recent import Recent
 from shim.model import Confidence
+from shim.value import remaker
 
 _ENTRIES = 4096
+_raised = remaker(LeakFound, "at", "revision", "confidence", "evidence", "rule", "advice", "name")
 _RANK = {confidence: rank for rank, confidence in enumerate(Confidence)}
 
 
@@ -54,15 +54,15 @@ class Ledger:
         last = self._kept.get(finding, at)
         if last is None:
             return ()
-        found = replace(
+        found = _raised(
             last,
-            at=at,
-            revision=last.revision + 1,
-            confidence=max(last.confidence, confidence, key=_RANK.__getitem__),
-            evidence=(*last.evidence, *(code for code in evidence if code not in last.evidence)),
-            rule=rule or last.rule,
-            advice=advice or last.advice,
-            name=name or last.name,
+            at,
+            last.revision + 1,
+            max(last.confidence, confidence, key=_RANK.__getitem__),
+            (*last.evidence, *(code for code in evidence if code not in last.evidence)),
+            rule or last.rule,
+            advice or last.advice,
+            name or last.name,
         )
         self.keep(found)
         return (found,)

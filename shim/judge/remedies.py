@@ -31,9 +31,9 @@ class Remedies:
         self._by_reason = {reason: program for program in table.programs for reason in program.reasons}
         self._of_process = lru_cache(_REMEMBERED)(self._find)
 
-    def choose(self, found: LeakFound) -> str:
-        """The message id of the advice for this finding."""
-        program = self._program(found.process, found.process_reason)
+    def choose(self, found: LeakFound, process: Process | None, reason: str | None) -> str:
+        """The message id of the advice for this finding of `process`, or of one that is unknown for this `reason`."""
+        program = self._program(process, reason)
         row = None if program is None else _row(program, found.advice.removeprefix(GENERAL))
         return found.advice if row is None else EXACT + row.advice
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from shim.events import LeakFound
 from shim.judge.memory import MIN_AGE_S
 from shim.judge.recent import Recent
+from shim.model import Process
 
 _ENTRIES = 4096
 
@@ -24,9 +25,9 @@ class Tally:
         self._counts: Recent[Key, int] = Recent(_ENTRIES, MIN_AGE_S)
         self._counted: Recent[str, tuple[Key, int]] = Recent(_ENTRIES, MIN_AGE_S)
 
-    def count(self, found: LeakFound) -> int:
-        """The how manieth of its like this finding is, from 1."""
-        key = _key(found)
+    def count(self, found: LeakFound, process: Process | None) -> int:
+        """The how manieth of its like this finding of that program is, from 1."""
+        key = _key(found, process)
         if found.revision > 1:
             before = self._counted.get(found.finding, found.at)
             if before is not None and before[0] == key:
@@ -37,8 +38,7 @@ class Tally:
         return count
 
 
-def _key(found: LeakFound) -> Key:
-    process = found.process
+def _key(found: LeakFound, process: Process | None) -> Key:
     if process is None:
         return "", None, found.kind, found.name
     return process.exe or process.name, process.script, found.kind, found.name
