@@ -2,12 +2,13 @@
 # make test   the tests                                                ARGS='-k config -x'
 # make lint   ruff, mypy --strict
 # make bench  the benchmarks                                           ARGS=
+# make survey every client of the catalogue that is installed, into docs/survey
 # make docs   writes the generated pages of docs/ again
 # make clean  removes what the others made
 # PYTHON=...  an interpreter of your choice, 3.11 or newer
 
 .DELETE_ON_ERROR:
-.PHONY: run test lint bench docs clean
+.PHONY: run test lint bench survey docs clean
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -27,6 +28,15 @@ lint: .venv/.installed-dev
 
 bench: .venv/.installed-dev
 	$(BIN)/python bench/run.py $(ARGS)
+
+# The first pass measures, the others write the same results in other forms.
+survey: .venv/.installed
+	@mkdir -p docs/survey && rm -f docs/survey/survey.*
+	@for lang in en ja; do for format in md html; do \
+	  $(BIN)/shim survey --lang $$lang --resume docs/survey/survey.$$lang.json --format $$format \
+	    --output docs/survey/survey.$$lang.$$format; \
+	  test $$? -ne 2 || exit 2; \
+	done; done
 
 docs: .venv/.installed-dev
 	$(BIN)/python docs/generate.py

@@ -217,7 +217,7 @@ def test_help_fits_the_terminal(path: tuple[str, ...], lang: str, capsys: pytest
 def test_help_names_what_exists_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
     start(["--help"])
     commands_shown = capsys.readouterr().out.partition("Commands:")[2].split("\n")
-    names = ["check", "config", "doctor", "health", "replay", "run", "setup"]
+    names = ["check", "config", "doctor", "health", "replay", "run", "setup", "survey"]
     assert [line.split()[0] for line in commands_shown if line.startswith("  ") and line[2] != " "] == names
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import click
 
 from shim import __version__
-from shim.cli import check, config, doctor, health, replay, run, setup, usage
+from shim.cli import check, config, doctor, health, replay, run, setup, survey, usage
 from shim.cli.helptext import Group
 from shim.cli.options import lang_option
 from shim.cli.status import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
@@ -49,6 +49,7 @@ def commands(texts: Catalogue) -> click.Group:
         [
             run.command(texts),
             check.command(texts),
+            survey.command(texts),
             replay.command(texts),
             doctor.command(texts),
             setup.command(texts),

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from unicodedata import east_asian_width
 
 import click
 
 from shim.locale import Catalogue
+from shim.locale.width import columns
 
 # Of JIS X 4051, what these texts need: some marks never begin a line, others never end one.
 _CLOSING = "。、）」・ーぁぃぅぇぉっゃゅょァィゥェォッャュョ"
@@ -119,11 +119,6 @@ def _described(option: click.Option | None, texts: Catalogue) -> click.Option | 
 def first_sentence(text: str) -> str:
     """Up to the first full stop, English or Japanese."""
     return _SENTENCE.split(text, maxsplit=1)[0]
-
-
-def columns(text: str) -> int:
-    """How many columns of a terminal the text takes."""
-    return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)
 
 
 def wrapped(text: str, width: int) -> list[str]:
