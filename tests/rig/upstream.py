@@ -42,7 +42,7 @@ class Behaviour:
 class Upstream:
     """The server, on a free loopback port and, when asked, on a unix socket too."""
 
-    def __init__(self, unix: Path | None = None) -> None:
+    def __init__(self, unix: Path | None = None, port: int = 0) -> None:
         self.behaviour = Behaviour()
         self.behave: dict[str, Behaviour] = {}
         self.seen: list[Seen] = []
@@ -51,7 +51,7 @@ class Upstream:
         self._threads: list[threading.Thread] = []
         self._open: set[socket.socket] = set()
         self._listeners: list[socket.socket] = []
-        self._unix, self._port = unix, 0
+        self._unix, self._port = unix, port
         self.start()
 
     def __enter__(self) -> Self:
