@@ -24,9 +24,9 @@ body{margin:0 auto;max-width:76rem;padding:2rem 1.25rem;color:var(--ink);backgro
 font:15px/1.5 system-ui,"Hiragino Sans","Noto Sans CJK JP","Yu Gothic",sans-serif}
 h1{margin:0 0 .3rem;font-size:1.8rem}.dim{color:var(--dim)}
 table{border-collapse:collapse;width:100%;margin-top:1.2rem}
-th,td{text-align:left;vertical-align:top;padding:.4rem .7rem;border-bottom:1px solid var(--line)}
+th,td{text-align:left;vertical-align:top;padding:.4rem .5rem;border-bottom:1px solid var(--line)}
 th{font-size:.85rem;color:var(--dim)}td.verdict{white-space:nowrap;font-weight:600}
-th,td{word-break:keep-all}td:last-child{word-break:normal;min-width:16rem}
+th,td{word-break:keep-all}td:last-child{word-break:normal;overflow-wrap:anywhere;min-width:14rem}
 tr{break-inside:avoid}tbody th{color:var(--ink);font-size:1rem}
 .leak{color:var(--leak)}.no_leak_observed{color:var(--no_leak_observed)}
 .inconclusive{color:var(--inconclusive)}.not_installed{color:var(--not_installed)}
