@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -18,15 +19,18 @@ from rig.wire import GREETING, Client, socks5
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="programs are looked up on Linux only")
 
 CLIENT = """
-import socket, sys
+import socket, sys, time
+kept = []
 for number in range(int(sys.argv[3])):
-    with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as sock:
-        sock.sendall(b"\\x05\\x01\\x00")
-        sock.recv(2)
-        sock.sendall(b"\\x05\\x01\\x00\\x01" + socket.inet_aton(sys.argv[2]) + b"\\x00\\x50")
-        sock.recv(10)
+    sock = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+    sock.sendall(b"\\x05\\x01\\x00")
+    sock.recv(2)
+    sock.sendall(b"\\x05\\x01\\x00\\x01" + socket.inet_aton(sys.argv[2]) + b"\\x00\\x50")
+    sock.recv(10)
+    kept.append(sock)
+time.sleep(0.5)
 """
-"""Asks N times for an address, the port 80 of which it wants."""
+"""Asks N times for an address, the port 80 of which it wants, and stays for as long as it may be looked for."""
 
 
 def port_of(address: str) -> str:
@@ -160,3 +164,39 @@ def test_many_findings_a_second_lose_none_and_delay_nobody(upstream: Upstream) -
         for thread in threads:
             thread.join(60)
         assert len(findings(shim, count)) == count
+
+
+def test_a_thousand_requests_are_answered_while_nobody_can_be_found(upstream: Upstream) -> None:
+    """Sockets in flight belong to no process: each search walks through everything, and far more come than it can."""
+    count = 1000
+    with Shim("--log-level", "warning", upstream=upstream.address) as shim:
+        flights = [request_in_flight(shim, number) for number in range(count)]
+        answers = [landed(flight) for flight in flights]
+        assert answers == [b"\x05\x00\x05\x00"] * count
+        found = findings(shim, count)
+    named = [line["process"]["pid"] for line in found if line["process"]]
+    assert set(named) <= {os.getpid()}, "seen before it was in flight"
+    reasons = {line["process_reason"] for line in found if not line["process"]}
+    assert "busy" in reasons, "the look-ups lagged behind"
+    assert reasons <= {"busy", "timeout", "other_namespace", "gone"}
+
+
+def request_in_flight(shim: Shim, number: int) -> socket.socket:
+    """A request for an address whose own socket waits in another one to be received; that one."""
+    ours, theirs = socket.socketpair()
+    with theirs, socket.create_connection(("127.0.0.1", shim.port)) as sock:
+        socket.send_fds(theirs, [b"x"], [sock.fileno()])
+        sock.sendall(GREETING + socks5(f"198.51.100.{number % 250 + 1}", 8000 + number // 250))
+    return ours
+
+
+def landed(flight: socket.socket) -> bytes:
+    """The first bytes of the answer."""
+    with flight:
+        _, descriptors, _, _ = socket.recv_fds(flight, 1, 1)
+        with socket.socket(fileno=descriptors[0]) as sock:
+            sock.settimeout(10)
+            answer = b""
+            while len(answer) < 4 and (more := sock.recv(64)):
+                answer += more
+            return answer[:4]
