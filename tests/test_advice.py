@@ -10,11 +10,13 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import get_args
 
 import pytest
 
 from shim.advice import FORMAT, Program, Row, Table, read, table
 from shim.judge.advice import ADVICE_IDS
+from shim.judge.customs import Custom
 from shim.judge.remedies import EXACT, GENERAL
 from shim.locale import LANGUAGES, catalogue
 
@@ -50,6 +52,12 @@ source = "curl(1)"
 def test_a_table_is_read() -> None:
     row = Row(("address_only.socks5",), "curl.socks5", "curl(1)")
     assert read(SMALL) == Table("2026-11-22", (Program("curl", (row,), names=("curl",)),))
+
+
+def test_how_a_typed_address_is_sent_is_one_of_what_is_understood() -> None:
+    assert {program.typed for program in PROGRAMS.values()} == set(get_args(Custom))
+    assert PROGRAMS["Tor Browser"].typed == PROGRAMS["Firefox, LibreWolf, Waterfox"].typed == "text"
+    assert PROGRAMS["curl"].typed == "alike"
 
 
 def test_another_form_of_the_file_is_refused() -> None:

@@ -13,7 +13,8 @@ from shim.events import Draining, Event, LeakFound, ProcessIdentified, ProcessSo
 from shim.judge import attributed
 from shim.judge.attributed import Attributed
 from shim.judge.attributed import fold as whole_fold
-from shim.model import Process
+from shim.judge.remedies import Told
+from shim.model import Confidence, Process
 
 AT = 1000.0
 CURL = Process(42, "curl", "/usr/bin/curl")
@@ -113,7 +114,11 @@ class TestWhatItIsToldWith:
     def told(*events_: Event) -> list[LeakFound]:
         folded = Attributed(
             lambda event: (finding(), finding(None, 2, "q1")) if isinstance(event, Draining) else (),
-            lambda _found, process, _reason: f"advice.for.{process.name}" if process else "advice.nobody",
+            lambda found, process, _reason: Told(
+                f"advice.for.{process.name}" if process else "advice.nobody",
+                Confidence.PROBABLE,
+                (*found.evidence, "e"),
+            ),
         )
         return [found for event in events_ for found in folded.feed(event)]
 
@@ -121,8 +126,9 @@ class TestWhatItIsToldWith:
         of_query, of_connection = self.told(ProcessSought(AT, "c1"), TRIGGER, ProcessIdentified(AT, "c1", CURL))
         assert (of_query.query, of_query.advice) == ("q1", "advice.nobody")
         assert (of_connection.conn, of_connection.advice) == ("c1", "advice.for.curl")
+        assert (of_connection.confidence, of_connection.evidence) == ("probable", (*SAMPLE.evidence, "e"))
 
-    def test_without_a_choice_the_general_advice_stays(self) -> None:
+    def test_without_anything_to_tell_it_is_told_as_it_came(self) -> None:
         (found,) = fold(finding()).feed(TRIGGER)
         assert found.advice == SAMPLE.advice
 

@@ -86,6 +86,7 @@ ROWS = [
     Row("firefox v5", firefox(5), UNLISTED, "socks5", "name"),
     Row("firefox v5", firefox(5), LITERAL, "socks5", "address_as_text"),
     Row("firefox v5 local DNS", firefox(5, socks5_remote_dns=False), LISTED, "socks5", "address"),
+    Row("firefox v5 local DNS", firefox(5, socks5_remote_dns=False), LITERAL, "socks5", "address"),
     Row("firefox v4", firefox(4), LISTED, "socks4", "address"),
     Row("firefox v4 remote DNS", firefox(4, socks_remote_dns=True), UNLISTED, "socks4a", "name"),
 ]

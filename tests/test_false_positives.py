@@ -22,6 +22,7 @@ V4 = IPv4Address("93.184.216.34")
 FIREFOX = Process(7, "firefox-esr", "/usr/lib/firefox-esr/firefox-esr")
 CHROMIUM = Process(8, "chromium", "/usr/lib/chromium/chromium")
 ELECTRUM = Process(9, "electrum", "/usr/bin/python3.11", script="electrum")
+CURL = Process(10, "curl", "/usr/bin/curl")
 PEERS = [IPv4Address("198.51.100.1") + 7 * number for number in range(40)]
 
 
@@ -201,7 +202,7 @@ def told(tell: Tell, mode: Mode, dns: DnsMode, process: Process | None) -> list[
     return found
 
 
-@pytest.mark.parametrize("process", [None, ELECTRUM], ids=["unknown", "known"])
+@pytest.mark.parametrize("process", [None, ELECTRUM, CURL], ids=["unknown", "electrum", "curl"])
 @pytest.mark.parametrize("mode", Mode)
 @pytest.mark.parametrize(("tell", "dns"), STORIES, ids=[tell.__name__ for tell, _ in STORIES])
 def test_it_stays_below_probable(tell: Tell, dns: DnsMode, mode: Mode, process: Process | None) -> None:
@@ -215,6 +216,24 @@ def test_a_typed_address_in_a_browser_has_nothing_to_change(process: Process) ->
     found = told(a_typed_address_in_chromium, Mode.WARN, DnsMode.REFUSE, process)
     assert {(each.confidence, each.advice) for each in found} == {(Confidence.POSSIBLE, "advice.for.browser.text")}
     assert "typed_literal_likely" in found[0].evidence
+
+
+def a_typed_address_in_firefox_without_remote_dns(story: Story) -> None:
+    """Measured: the very setting that leaks every name gives a typed address the form of one that was looked up."""
+    story.connect(V4, 443)
+    first_bytes(story, "tls", None)
+
+
+def test_a_typed_address_in_a_browser_that_looks_names_up_is_possible_as_long_as_it_can_be_heard() -> None:
+    found = told(a_typed_address_in_firefox_without_remote_dns, Mode.WARN, DnsMode.REFUSE, FIREFOX)
+    assert {(each.confidence, each.advice) for each in found} == {(Confidence.POSSIBLE, "advice.for.firefox.socks5")}
+    assert found[-1].evidence[-3:] == ("tls_without_sni", "typed_literal_likely", "local_lookups_on")
+
+
+def test_a_refused_address_of_a_browser_that_looks_names_up_is_probably_a_name_s() -> None:
+    """Nobody hears what it would have said. That it looks names up is certain, that this one was typed is rare."""
+    (found, *_) = told(a_typed_address_in_firefox_without_remote_dns, Mode.BLOCK, DnsMode.REFUSE, FIREFOX)
+    assert (found.confidence, found.evidence) == (Confidence.PROBABLE, ("address_request", "local_lookups_on"))
 
 
 def test_redis_on_loopback_is_told_as_misrouted_and_as_nothing_else() -> None:

@@ -20,7 +20,7 @@ SOCKS4, SOCKS5, TEXT, QUERY = "address_only.socks4", "address_only.socks5", "add
 
 
 def choice(general: str, process: Process | None, reason: str | None = None, remedies: Remedies = REMEDIES) -> str:
-    return remedies.choose(leak(LeakKind.ADDRESS_ONLY, f"advice.{general}"), process, reason)
+    return remedies.tell(leak(LeakKind.ADDRESS_ONLY, f"advice.{general}"), process, reason).advice
 
 
 def chosen(general: str, exe: str | None, name: str = "worker", script: str | None = None) -> str:
@@ -55,7 +55,8 @@ PROGRAMS = [
     ("/opt/brave.com/brave/brave", None, QUERY, "chromium.dns"),
     ("/opt/microsoft/msedge/msedge", None, "not_socks.http", "chromium.not_socks"),
     ("/usr/lib/electron28/electron", None, QUERY, "electron.dns"),
-    ("/home/me/tor-browser/Browser/firefox.real", None, SOCKS5, "tor_browser.address"),
+    ("/home/me/tor-browser/Browser/firefox.real", None, TEXT, "tor_browser.address"),
+    ("/home/me/tor-browser/Browser/firefox.real", None, SOCKS5, "tor_browser.dns"),
     ("/home/me/tor-browser/Browser/firefox", None, QUERY, "tor_browser.dns"),
 ]
 

@@ -9,7 +9,7 @@ import tomllib
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, Literal
 
 FORMAT = 1
 """The version of the file's form that is understood here."""
@@ -35,7 +35,7 @@ class Program:
 
     `names` are those of executables, `paths` whole paths of such, `scripts` what an interpreter runs, `titles` what a
     process calls itself, `wrappers` what was preloaded into it, `reasons` why the program is unknown. None of them: a
-    library inside other programs; for readers only.
+    library inside other programs; for readers only. `typed` is how they send a typed address: shim.judge.customs.
     """
 
     title: str
@@ -46,6 +46,7 @@ class Program:
     titles: tuple[str, ...] = ()
     wrappers: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
+    typed: Literal["", "text", "alike"] = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from shim.advice import Table
 from shim.events import Event, LeakFound, ProcessIdentified, ProcessSought
 from shim.judge.correlate import Correlator
 from shim.judge.recent import Recent
-from shim.judge.remedies import Remedies
+from shim.judge.remedies import Remedies, Told
 from shim.judge.tally import Tally
 from shim.model import Process
 from shim.value import remaker
@@ -26,27 +26,27 @@ Outcome = tuple[Process | None, str | None]
 Findings = tuple[LeakFound, ...]
 
 
-Choose = Callable[[LeakFound, Process | None, str | None], str]
-"""Which advice fits a finding of this program, or of one that is unknown for this reason: a message id."""
+Tell = Callable[[LeakFound, Process | None, str | None], Told]
+"""What a finding is told with, of this program or of one that is unknown for this reason."""
 
-_retold = remaker(LeakFound, "process", "process_reason", "advice", "count")
+_retold = remaker(LeakFound, "process", "process_reason", "advice", "confidence", "evidence", "count")
 
 
-def _general(found: LeakFound, _process: Process | None, _reason: str | None) -> str:
-    return found.advice
+def _unchanged(found: LeakFound, _process: Process | None, _reason: str | None) -> Told:
+    return Told(found.advice, found.confidence, found.evidence)
 
 
 class Attributed:
     """Feeds `inner`; its findings come out at once, or when their `conn` has been looked up. None is ever lost.
 
-    Without `choose` a finding keeps its general advice.
+    Without `tell` a finding is told with what it came with.
     """
 
-    __slots__ = ("_choose", "_inner", "_known", "_tally", "_waiting")
+    __slots__ = ("_inner", "_known", "_tally", "_tell", "_waiting")
 
-    def __init__(self, inner: Callable[[Event], Findings], choose: Choose = _general) -> None:
+    def __init__(self, inner: Callable[[Event], Findings], tell: Tell = _unchanged) -> None:
         self._inner = inner
-        self._choose = choose
+        self._tell = tell
         self._tally = Tally()
         self._known: Recent[str, Outcome] = Recent(_ENTRIES, _WINDOW_S)
         self._waiting: dict[str, list[LeakFound]] = {}
@@ -90,9 +90,9 @@ class Attributed:
 
     def _told(self, found: LeakFound, outcome: Outcome) -> LeakFound:
         process, reason = outcome
-        return _retold(found, process, reason, self._choose(found, process, reason), self._tally.count(found, process))
+        return _retold(found, process, reason, *self._tell(found, process, reason), self._tally.count(found, process))
 
 
 def fold(table: Table, prefix: str = "f") -> Attributed:
     """From events to findings as they are told, live and in replay: joined, named, advised, counted."""
-    return Attributed(Correlator(prefix).feed, Remedies(table).choose)
+    return Attributed(Correlator(prefix).feed, Remedies(table).tell)

@@ -1,6 +1,6 @@
-"""Which exact advice stands in for a finding's general one, once the program behind it is known.
+"""What a finding is told with once the program behind it is known: the exact advice, and what is known of its customs.
 
-Holds no text and no row of the table; a program that is not in it keeps the general advice.
+Holds no text and no row of the table; of a program that is not in it, findings stay as they are.
 """
 
 from __future__ import annotations
@@ -9,16 +9,26 @@ import re
 from collections.abc import Iterable
 from fnmatch import translate
 from functools import lru_cache
+from typing import NamedTuple
 
 from shim.advice import Program, Row, Table
 from shim.events import LeakFound
-from shim.model import Process
+from shim.judge.customs import by_custom
+from shim.model import Confidence, Process
 
 GENERAL = "advice."
 EXACT = "advice.for."
 
 _REMEMBERED = 1024
 """Programs whose place in the table is remembered: to find it takes 30 to 80 us, to remember it 3 us (measured)."""
+
+
+class Told(NamedTuple):
+    """What depends on the program: the message id of the advice, how sure the finding is, and why."""
+
+    advice: str
+    confidence: Confidence
+    evidence: tuple[str, ...]
 
 
 class Remedies:
@@ -31,11 +41,13 @@ class Remedies:
         self._by_reason = {reason: program for program in table.programs for reason in program.reasons}
         self._of_process = lru_cache(_REMEMBERED)(self._find)
 
-    def choose(self, found: LeakFound, process: Process | None, reason: str | None) -> str:
-        """The message id of the advice for this finding of `process`, or of one that is unknown for this `reason`."""
+    def tell(self, found: LeakFound, process: Process | None, reason: str | None) -> Told:
+        """What this finding is told with, of `process` or of a program that is unknown for this `reason`."""
         program = self._program(process, reason)
-        row = None if program is None else _row(program, found.advice.removeprefix(GENERAL))
-        return found.advice if row is None else EXACT + row.advice
+        if program is None:
+            return Told(found.advice, found.confidence, found.evidence)
+        row = _row(program, found.advice.removeprefix(GENERAL))
+        return Told(found.advice if row is None else EXACT + row.advice, *by_custom(found, program.typed))
 
     def _program(self, process: Process | None, reason: str | None) -> Program | None:
         if process is None:
