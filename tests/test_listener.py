@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
@@ -17,9 +18,10 @@ from rig.wire import GREETING, NO_AUTH
 
 from shim.address import Address
 from shim.errors import ListenError
-from shim.events import ConnectionClosed, ConnectionRefused, ListenerPaused
+from shim.events import ConnectionClosed, ConnectionRefused, HandshakeFailed, ListenerPaused
 from shim.model import Peer
 from shim.protocol.socks_server import SocksServer
+from shim.proxy import listener
 from shim.proxy.listener import ACCEPTS, Listener, bind, bound_address, close_listener
 from shim.proxy.poller import EpollPoller, Poller, SelectorPoller
 from shim.proxy.quota import Limits
@@ -136,6 +138,48 @@ def test_beyond_a_limit_a_connection_is_refused_and_ended_once(plane: Listening,
     plane.settle()
     fourth = plane.connect()
     assert plane.greets(fourth), "the place that became free is not given away"
+
+
+@pytest.mark.parametrize(
+    "limits", [Limits(connections=2), Limits(connections_per_client=2), Limits(handshakes=2)], ids=["all", "one", "new"]
+)
+def test_who_has_taken_long_makes_way_for_who_comes(
+    plane: Listening, limits: Limits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plane.listen(limits=limits)
+    first, second = plane.connect(), plane.connect()
+    assert plane.greets(first)
+    monkeypatch.setattr(listener, "HURRY_S", 0.0)
+    third = plane.connect()
+    assert plane.greets(third)
+    assert first.recv(1) == second.recv(1) == b""
+    assert [event.error for event in plane.of(HandshakeFailed)] == ["timeout"] * 2
+    assert [event.reason for event in plane.of(ConnectionClosed)] == ["timeout"] * 2
+    assert not plane.of(ConnectionRefused)
+    fourth, fifth = plane.connect(), plane.connect()
+    plane.settle()
+    assert [event.limit for event in plane.of(ConnectionRefused)], "they are not looked for at every connection"
+    fourth.close()
+    fifth.close()
+
+
+def test_a_full_poll_set_ends_who_comes_and_rests_the_listener(
+    plane: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plane.listen()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(plane.poller, "register", full)
+        client = plane.connect()
+        plane.settle()
+    assert client.recv(1) == b""
+    assert [event.reason for event in plane.of(ConnectionClosed)] == ["limit"]
+    assert [event.error for event in plane.of(ListenerPaused)] == ["ENOSPC"]
+    plane.clock.advance(1)
+    assert plane.greets(plane.connect())
 
 
 def test_a_bug_while_accepting_rests_the_listener_and_does_not_end_it(plane: Listening) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
-from rig.session import GRANTED, NAME, PEER, Served
+from rig.session import GRANTED, HANDSHAKE_S, NAME, PEER, Served
 from rig.wire import (
     GREETING,
     GREETING_AUTH,
@@ -59,6 +60,38 @@ def test_a_client_of_another_protocol_may_go_before_its_program_is_known(served:
     served.settle()
     waiting[0]()
     served.closed("protocol_error")
+
+
+def test_a_handshake_that_has_failed_does_not_fail_again_by_its_deadline(served: Served) -> None:
+    waiting: list[Callable[[], None]] = []
+    served.plane.identify = lambda conn, sock, then: waiting.append(then) if then else None
+    served.say(served.connect(), b"GET / HTTP/1.1\r\n")
+    served.clock.advance(2 * HANDSHAKE_S)
+    assert not served.of(ConnectionClosed)
+    waiting[0]()
+    assert [event.error for event in served.of(HandshakeFailed)] == ["not_socks"]
+    served.closed("protocol_error")
+
+
+def test_an_answer_that_cannot_be_sent_is_not_followed_by_another(one: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel may have no room for a moment; the client must not take the second answer for the first."""
+    client = one.connect()
+    inside = one.session._sock
+
+    class Full:
+        def __getattr__(self, name: str) -> object:
+            return getattr(inside, name)
+
+        def send(self, *_: object) -> int:
+            raise OSError(errno.ENOBUFS, "")
+
+    one.session._sock = Full()  # type: ignore[assignment]
+    one.say(client, GREETING)
+    one.session._sock = inside
+    one.settle()
+    one.hears(client, b"")
+    assert client.ended
+    one.closed("client_closed")
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,12 @@ ACCEPTS = 64
 REST_S = 0.25
 """How long a listener rests when descriptors have run out; without it the poll set would spin."""
 
+HURRY_S = 1.0
+"""How long a handshake may take once a limit is reached: who dawdles then makes way for who comes."""
+
+CLEAR_EVERY_S = 0.25
+"""How often those are looked for, which takes a look at everyone."""
+
 _STREAM = int(socket.SOCK_STREAM)
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -66,7 +72,8 @@ class Listener:
                     self._rest(errno.errorcode[error.errno or 0])
                     return
                 continue  # the client has gone again before it was taken: ECONNABORTED and its like
-            self._admit(Socket(self._family, _STREAM, 0, fd), name)
+            if not self._admit(Socket(self._family, _STREAM, 0, fd), name):
+                return
 
     def expire(self) -> None:
         """Rested."""
@@ -86,18 +93,41 @@ class Listener:
         self._plane.poller.forget(self._sock.fileno())
         close_listener(self._sock)
 
-    def _admit(self, sock: Socket, name: object) -> None:
+    def _admit(self, sock: Socket, name: object) -> bool:
+        """Start a session or refuse one. False when the listener rests after that."""
         plane = self._plane
         peer = _peer(sock, name)
         ticket = Ticket(plane, peer)
         limit = plane.quota.admit(ticket.key)
+        if limit is not None:
+            self._make_room(ticket.started)
+            limit = plane.quota.exceeded(ticket.key)
         if limit is None:
-            Session(plane, ticket, sock, self._codec(), self.address).start()
-            return
+            return self._begin(Session(plane, ticket, sock, self._codec(), self.address))
         plane.publish(ConnectionRefused(time.time(), ticket.conn, peer, limit))
         sock.close()
         plane.quota.established()
         ticket.end(0, 0, "limit")
+        return True
+
+    def _begin(self, session: Session) -> bool:
+        try:
+            session.start()
+        except OSError as error:  # the poll set cannot take any more
+            session.abort("limit")
+            self._rest(errno.errorcode[error.errno or 0])
+            return False
+        return True
+
+    def _make_room(self, now: float) -> None:
+        """End the handshakes that have taken long, so that a crowd which only waits keeps nobody out."""
+        plane = self._plane
+        if now < plane.quota.cleared_at + CLEAR_EVERY_S:
+            return
+        plane.quota.cleared_at = now
+        for owner in plane.poller.owners():
+            if isinstance(owner, Session) and owner.dawdles(now - HURRY_S):
+                owner.expire()
 
     def _rest(self, error: str) -> None:
         self._resting = True

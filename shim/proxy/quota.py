@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -21,12 +22,14 @@ class Limits:
 class Quota:
     """Counts connections against `limits`, which may be replaced while running."""
 
-    __slots__ = ("_clients", "handshakes", "limits", "open")
+    __slots__ = ("_clients", "cleared_at", "handshakes", "limits", "open")
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.open = 0
         self.handshakes = 0
+        self.cleared_at = -math.inf
+        """When the handshakes that took long were last ended to make room, in seconds of the monotonic clock."""
         self._clients: dict[str, int] = {}
 
     def admit(self, client: str) -> str | None:
@@ -34,14 +37,17 @@ class Quota:
 
         It is counted in either case: `leave` must follow.
         """
-        count = self._clients.get(client, 0) + 1
-        self._clients[client] = count
+        self._clients[client] = self._clients.get(client, 0) + 1
         self.open += 1
         self.handshakes += 1
+        return self.exceeded(client)
+
+    def exceeded(self, client: str) -> str | None:
+        """The name of the limit that this client, who is counted, exceeds at present, else None."""
         limits = self.limits
         if self.open > limits.connections:
             return "connections"
-        if count > limits.connections_per_client:
+        if self._clients[client] > limits.connections_per_client:
             return "connections_per_client"
         if self.handshakes > limits.handshakes:
             return "handshakes"

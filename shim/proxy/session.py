@@ -100,9 +100,12 @@ class Session:
             self._decide(request)
         return None
 
+    def dawdles(self, since: float) -> bool:
+        """Whether its request is owed since then, in seconds of the monotonic clock, or before."""
+        return self._request is None and bool(self._mask) and self._ticket.started <= since
+
     def expire(self) -> None:
         """The handshake has taken too long."""
-        self._slot = None
         self._fail_handshake("timeout", b"", None)
         self._close("timeout")
 
@@ -132,6 +135,7 @@ class Session:
         return None
 
     def _violated(self, error: ProtocolError) -> None:
+        self._stop_clock()  # it has failed: that it takes long to find out whose it is, is no second failure
         self._send(self._codec.data_to_send())
         reply = error.reply
         if error.protocol == "http" and not reply and self._plane.bench.http_hint():
@@ -255,17 +259,21 @@ class Session:
     def _send(self, data: bytes) -> None:
         """Send part of the handshake: far less than an empty socket buffer holds, so it fits or the client is gone."""
         if data:
-            try:  # noqa: SIM105 - contextlib.suppress is three calls for every reply
+            try:
                 self._received += self._sock.send(data, _DONTWAIT)
-            except OSError:  # gone: the poll set says so next, and nothing more is owed
-                pass
+            except OSError:  # gone, or the kernel has no room: half of an answer must not be taken for a whole one
+                with contextlib.suppress(OSError):
+                    self._sock.shutdown(socket.SHUT_RDWR)  # the poll set says so next
 
     def _settle(self) -> None:
         """The handshake is over, one way or the other."""
+        self._stop_clock()
+        self._plane.quota.established()
+
+    def _stop_clock(self) -> None:
         if self._slot is not None:
             self._slot.discard(self)
             self._slot = None
-        self._plane.quota.established()
 
     def _close(self, reason: str) -> None:
         if self._sock.fileno() < 0:  # at the end of the process its leg may have ended it already

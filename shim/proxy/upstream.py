@@ -71,8 +71,11 @@ class UpstreamLeg:
             sent = self._send()
         except OSError as error:
             return self._fail(_code(error))
+        try:
+            self._plane.poller.register(sock.fileno(), IN if sent else IN | OUT, self.on_upstream)
+        except OSError as error:  # the poll set cannot take any more
+            return self._fail(_code(error))
         self._slot = self._plane.wheel.add(self, limits.reply_timeout_s if sent else limits.connect_timeout_s)
-        self._plane.poller.register(sock.fileno(), IN if sent else IN | OUT, self.on_upstream)
         return None
 
     def on_upstream(self, events: int) -> None:
