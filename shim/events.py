@@ -30,7 +30,10 @@ class Ready:
 
 @value
 class RequestDecided:
-    """A request was parsed and judged; its reply has not been sent yet."""
+    """A request was parsed and judged; its reply has not been sent yet.
+
+    `offers` is what ServerCodec.offers says of the handshake; it is told only where a finding may follow.
+    """
 
     at: float
     conn: str
@@ -38,6 +41,7 @@ class RequestDecided:
     listener: str
     request: Request
     verdict: Verdict
+    offers: str = ""
 
 
 @value
@@ -190,6 +194,7 @@ class LeakFound:
     """A finding, or a higher revision of one. `advice` is a message id of the catalogue.
 
     `count` is 1 for the first finding of this program, kind and name, 2 for the next.
+    `offers` is that of the request, for whoever knows programs by it.
     """
 
     at: float
@@ -211,6 +216,7 @@ class LeakFound:
     process_reason: str | None = "off"
     prevented: bool | None = None
     count: int = 1
+    offers: str = ""
 
 
 @value

@@ -146,7 +146,8 @@ def _request_decided(at: float, keys: Keys) -> RequestDecided:
     )
     if verdict.exposure in _BY_ADDRESS and isinstance(host, str) and address_from_text(host) is None:
         raise ValueError("no address")
-    return RequestDecided(at, _text(keys, "conn"), _peer(_text(keys, "client")), "", request, verdict)
+    conn, client, offers = _text(keys, "conn"), _peer(_text(keys, "client")), _text_or_none(keys, "offers")
+    return RequestDecided(at, conn, client, "", request, verdict, offers or "")
 
 
 def _handshake_failed(at: float, keys: Keys) -> HandshakeFailed:

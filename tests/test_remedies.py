@@ -137,3 +137,32 @@ def test_whatever_a_process_is_called_its_advice_can_be_told(
     process: Process | None, general: str, reason: str | None
 ) -> None:
     assert choice(general.removeprefix("advice."), process, reason) in catalogue("ja")
+
+
+@pytest.mark.parametrize(
+    ("offers", "general", "exact", "code"),
+    [
+        ("00 01", SOCKS5, "like_libcurl", "like_libcurl"),
+        ("00 01 02", SOCKS5, "like_libcurl", "like_libcurl"),
+        ("00 02 empty", SOCKS5, "like_java", "like_java"),
+        ("userid", SOCKS4, "like_java_or_socat", "like_java_or_socat"),
+    ],
+)
+def test_an_unknown_program_gets_a_hint_from_what_it_offers(offers: str, general: str, exact: str, code: str) -> None:
+    found = leak(LeakKind.ADDRESS_ONLY, f"advice.{general}", offers=offers)
+    for reason in ("gone", "off", "not_permitted", "busy", None):
+        told = REMEDIES.tell(found, None, reason)
+        assert told == (f"advice.for.{exact}", found.confidence, (*found.evidence, code))
+    assert REMEDIES.tell(found, Process(1, "x", "/opt/x"), None) == (found.advice, found.confidence, found.evidence)
+    assert "like_" not in str(REMEDIES.tell(found, Process(1, "curl", "/usr/bin/curl"), None))
+
+
+@pytest.mark.parametrize("offers", ["", "00", "00 02", "00 01 03", "01 00"])
+def test_what_most_programs_offer_is_no_hint(offers: str) -> None:
+    found = leak(LeakKind.ADDRESS_ONLY, f"advice.{SOCKS5}", offers=offers)
+    assert REMEDIES.tell(found, None, "gone") == (found.advice, found.confidence, found.evidence)
+
+
+def test_a_hint_is_given_only_where_it_helps() -> None:
+    found = leak(LeakKind.BIND_ATTEMPT, "advice.bind_attempt", offers="00 01")
+    assert REMEDIES.tell(found, None, "gone") == (found.advice, found.confidence, found.evidence)

@@ -325,3 +325,22 @@ def test_any_bytes(data: bytes, cuts: list[int]) -> None:
 @given(st.sampled_from([b"\x04", G, G2, b"\x05", G + b"\x05\x01\x00\x03"]), st.binary(max_size=1200), cut_lists)
 def test_any_bytes_behind_a_good_beginning(start: bytes, data: bytes, cuts: list[int]) -> None:
     check_invariant(start + data, cuts)
+
+
+@pytest.mark.parametrize(
+    ("data", "offers"),
+    [
+        ("05 01 00  05 01 00 01 01020304 0050", "00"),
+        ("05 02 00 01  05 01 00 01 01020304 0050", "00 01"),
+        ("05 02 00 02  01 04 726f6f74 00  05 01 00 01 01020304 0050", "00 02 empty"),
+        ("05 02 00 02  01 01 75 01 70  05 01 00 01 01020304 0050", "00 02"),
+        ("05 0a 00 11 12 13 14 15 16 17 18 19  05 01 00 01 01020304 0050", "00 11 12 13 14 15 16 17"),
+        ("04 01 0050 01020304 00", ""),
+        ("04 01 0050 01020304 726f6f74 00", "userid"),
+        ("04 01 0050 00000001 75 00 612e74657374 00", "userid"),
+    ],
+)
+def test_what_programs_differ_in_is_told_and_nothing_of_their_credentials(data: str, offers: str) -> None:
+    codec = SocksServer()
+    assert codec.receive_data(bytes.fromhex(data)) is not None
+    assert codec.offers() == offers

@@ -35,7 +35,10 @@ class Program:
 
     `names` are those of executables, `paths` whole paths of such, `scripts` what an interpreter runs, `titles` what a
     process calls itself, `wrappers` what was preloaded into it, `reasons` why the program is unknown. None of them: a
-    library inside other programs; for readers only. `typed` is how they send a typed address: shim.judge.customs.
+    library inside other programs; for readers only.
+
+    `typed` is how they send a typed address: shim.judge.customs. `offers` is for programs that are not known: what
+    whatever is `like` these offers in the handshake (ServerCodec.offers).
     """
 
     title: str
@@ -46,6 +49,8 @@ class Program:
     titles: tuple[str, ...] = ()
     wrappers: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
+    offers: tuple[str, ...] = ()
+    like: str = ""
     typed: Literal["", "text", "alike"] = ""
 
 

@@ -199,4 +199,5 @@ def _found(
         conn=event.conn,
         name=names[0] if len(names) == 1 else None,
         prevented=prevented,
+        offers=event.offers,
     )

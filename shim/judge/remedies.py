@@ -34,20 +34,29 @@ class Told(NamedTuple):
 class Remedies:
     """The table, ready to be asked; the same finding always gets the same answer."""
 
-    __slots__ = ("_by_reason", "_forms", "_of_process")
+    __slots__ = ("_by_offer", "_by_reason", "_forms", "_of_process")
 
     def __init__(self, table: Table) -> None:
         self._forms = [_Forms(program) for program in table.programs]
         self._by_reason = {reason: program for program in table.programs for reason in program.reasons}
+        self._by_offer = {offer: program for program in table.programs for offer in program.offers}
         self._of_process = lru_cache(_REMEMBERED)(self._find)
 
     def tell(self, found: LeakFound, process: Process | None, reason: str | None) -> Told:
         """What this finding is told with, of `process` or of a program that is unknown for this `reason`."""
         program = self._program(process, reason)
         if program is None:
-            return Told(found.advice, found.confidence, found.evidence)
+            return self._hint(found, process)
         row = _row(program, found.advice.removeprefix(GENERAL))
         return Told(found.advice if row is None else EXACT + row.advice, *by_custom(found, program.typed))
+
+    def _hint(self, found: LeakFound, process: Process | None) -> Told:
+        """Of a program that is not known, what it resembles: named in the evidence and in the advice, as no more."""
+        like = self._by_offer.get(found.offers) if process is None and found.offers else None
+        row = None if like is None else _row(like, found.advice.removeprefix(GENERAL))
+        if like is None or row is None:
+            return Told(found.advice, found.confidence, found.evidence)
+        return Told(EXACT + row.advice, found.confidence, (*found.evidence, f"like_{like.like}"))
 
     def _program(self, process: Process | None, reason: str | None) -> Program | None:
         if process is None:

@@ -29,5 +29,10 @@ class ServerCodec(Protocol):
     def refuse(self, rep: Reply) -> bytes:
         """The final reply for a request that is not sent upstream. LocalUsageError unless a request waits for it."""
 
+    def offers(self) -> str:
+        """What of the handshake differs between programs that ask for the same; empty where nothing does. Before the
+        final reply.
+        """
+
     def trailing_data(self) -> bytes:
         """What the client sent behind its request. LocalUsageError while there is none yet."""

@@ -114,6 +114,10 @@ class HttpConnectServer:
         """The final reply for a request that is not sent upstream."""
         return self.reply(Answer(rep, wire.UNSPECIFIED, 0))
 
+    def offers(self) -> str:
+        """Nothing: what tells programs apart are headers, and they are nobody's to keep."""
+        return ""
+
     def trailing_data(self) -> bytes:
         """What the client sent behind its head; a body is never part of a CONNECT (RFC 9110 section 9.3.6)."""
         if self._reading:

@@ -56,6 +56,9 @@ _HEAD_RULES = (
     (b"\x00", "malformed_request"),
     (bytes((wire.ATYP_IPV4, wire.ATYP_NAME, wire.ATYP_IPV6)), "unknown_address_type"),
 )
+_TOLD_METHODS = 2 + 8
+"""As much of a greeting as is told: programs offer three at most."""
+
 _REPEATED_GREETING = wire.GREETING_NONE + bytes((wire.VERSION_5,))
 
 _CONNECT, _RESOLVE, _SOCKS5 = Command.CONNECT, Command.RESOLVE, Protocol.SOCKS5
@@ -119,6 +122,16 @@ class SocksServer:
     def refuse(self, rep: Reply) -> bytes:
         """The final reply for a request that is not sent upstream."""
         return self.reply(Answer(rep, wire.UNSPECIFIED, 0))
+
+    def offers(self) -> str:
+        """SOCKS5: the methods in hexadecimal, `00 01`, the first eight, and ` empty` behind them where RFC 1929 came
+        without a password. SOCKS4: `userid`, if there is one.
+        """
+        if self._greeting:
+            methods = self._greeting[2:_TOLD_METHODS].hex(" ")
+            return methods if self._credentials is None or self._credentials.password else f"{methods} empty"
+        request = self._request
+        return "userid" if request is not None and request.credentials is not None else ""
 
     def trailing_data(self) -> bytes:
         """What the client sent behind its request."""

@@ -35,6 +35,7 @@ class Hearing:
         "_leg",
         "_listener",
         "_mask",
+        "_offers",
         "_open",
         "_plane",
         "_reader",
@@ -54,6 +55,7 @@ class Hearing:
         request: Request,
         verdict: Verdict,
         received: int,
+        offers: str = "",
     ) -> None:
         """`verdict` is what holds if nothing is heard, `received` what the client has been sent so far, in bytes."""
         self._plane = plane
@@ -63,6 +65,7 @@ class Hearing:
         self._request = request
         self._verdict = verdict
         self._received = received
+        self._offers = offers
         self._reader = FirstBytesReader()
         self._held = b""
         self._open = True
@@ -130,7 +133,9 @@ class Hearing:
             self._open = False
             ticket = self._ticket
             self._plane.publish(
-                RequestDecided(time.time(), ticket.conn, ticket.peer, self._listener, self._request, verdict)
+                RequestDecided(
+                    time.time(), ticket.conn, ticket.peer, self._listener, self._request, verdict, self._offers
+                )
             )
 
     def _early(self, events: int) -> None:

@@ -116,7 +116,7 @@ class Session:
             self._mask = IN
             now = time.time()
             verdict = self._plane.bench.judge(request, ticket.peer, now, self._listener, None, Sought.LATE)
-            self._plane.publish(RequestDecided(now, ticket.conn, ticket.peer, self._listener, request, verdict))
+            self._tell(now, request, verdict)
         self._close(reason)
 
     def _early(self, events: int) -> None:
@@ -168,7 +168,7 @@ class Session:
                 return self._find_out()
             if verdict.hear is not None and plane.target is not None:
                 return self._hear(request, verdict, finding)
-        plane.publish(RequestDecided(now, ticket.conn, ticket.peer, self._listener, request, verdict))
+        self._tell(now, request, verdict)
         if verdict.decision.action is Action.BLOCK:
             # A refused client ends at once, and takes its name along: the refusal waits until it is known.
             reply = verdict.decision.reply or Reply.NOT_ALLOWED
@@ -178,11 +178,20 @@ class Session:
             self._forward(request, verdict)
         return None
 
+    def _tell(self, at: float, request: Request, verdict: Verdict) -> None:
+        """How this request was judged. What it was asked with is of use to a finding only."""
+        ticket = self._ticket
+        offers = self._codec.offers() if verdict.finding else ""
+        self._plane.publish(RequestDecided(at, ticket.conn, ticket.peer, self._listener, request, verdict, offers))
+
     def _hear(self, request: Request, verdict: Verdict, finding: bool) -> None:
         """The client is told of a success, so that it says whom it wants: what follows is no longer a handshake."""
+        offers = self._codec.offers()
         self._send(self._codec.reply(Answer(Reply.SUCCEEDED, _NOWHERE, 0)))
         self._identify(finding, None)
-        hearing = Hearing(self._plane, self._ticket, self._sock, self._listener, request, verdict, self._received)
+        hearing = Hearing(
+            self._plane, self._ticket, self._sock, self._listener, request, verdict, self._received, offers
+        )
         hearing.start(self._codec.trailing_data())
 
     def _find_out(self) -> None:

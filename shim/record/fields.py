@@ -68,6 +68,8 @@ def _request_decided(event: events.RequestDecided, view: View) -> Keys:
         keys["policy_rule"] = verdict.rule
     if verdict.plaintext:
         keys["plaintext"] = True
+    if event.offers:
+        keys["offers"] = printable(event.offers)
     if verdict.names:
         keys["names"] = [name(each, view.reveal) for each in verdict.names]
     return keys
