@@ -125,7 +125,7 @@ def test_a_bad_configuration_starts_nothing(app: FakeApp, capsys: pytest.Capture
         (["run", "--socks"], "--socks"),
         (["run", "--config", "/nonexistent/shim.toml"], "/nonexistent/shim.toml"),
         (["check"], "COMMAND"),
-        (["survey"], "survey"),
+        (["surveys"], "surveys"),
         (["config", "check"], "FILE"),
         (["config", "mend"], "mend"),
         (["health", "x:1"], "IP address"),

@@ -38,6 +38,7 @@ ROWS = [
     ("ssh", "ProxyCommand /usr/bin/nc -X 5 -x 127.0.0.1:9250 %h %p", HANDS),
     ("ssh", "ProxyCommand nc -x 127.0.0.1:9250 %h %p", HANDS),
     ("ssh", "VerifyHostKeyDNS yes", LEAKS),
+    ("ssh", "=", NOTHING),
     ("ssh", "CanonicalizeHostname = no", NOTHING),
     ("proxychains", "strict_chain\n[ProxyList]\nsocks5 127.0.0.1 9250 user s3cret", LEAKS),
     ("proxychains", "proxy_dns\n[ProxyList]\nsocks4 127.0.0.1 9250", HANDS),

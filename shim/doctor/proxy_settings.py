@@ -67,7 +67,7 @@ def apt(text: str) -> Iterator[Setting]:
 def ssh(text: str) -> Iterator[Setting]:
     """ssh_config: nc looks names up itself unless it speaks SOCKS5, and two options ask DNS."""
     for line in _lines(text):
-        words = line.replace("=", " ", 1).split()
+        words = line.replace("=", " ", 1).split() or [""]
         key, rest = words[0].lower(), words[1:]
         if key == "proxycommand" and rest and rest[0].rpartition("/")[2] in ("nc", "netcat") and "-x" in rest:
             version = rest[rest.index("-X") + 1] if "-X" in rest[:-1] else "5"
