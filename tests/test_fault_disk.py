@@ -88,11 +88,8 @@ def test_the_disk_of_the_log_stays_full(upstream: Upstream, tmp_path: Path) -> N
 
 def lines(log: Path, event: str) -> list[Line]:
     """The whole lines of this event."""
-    found = []
-    for text in log.read_text().splitlines():
-        if f'"event":"{event}"' in text and text.endswith("}"):
-            found.append(json.loads(text))
-    return found
+    told = log.read_text().splitlines()
+    return [json.loads(text) for text in told if f'"event":"{event}"' in text and text.endswith("}")]
 
 
 @pytest.mark.parametrize("descriptor", ["/dev/full", "a pipe that nobody reads", "none"])
