@@ -62,7 +62,7 @@ def test_an_unknown_program_and_no_port(lang: str, someone: str) -> None:
 
 
 def test_a_programs_name_can_neither_colour_the_terminal_nor_be_a_template() -> None:
-    event = leak(LeakKind.BIND_ATTEMPT, "advice.bind_attempt", process=Process(1, "\x1b[31m{advice}", None))
+    event = leak(LeakKind.BIND_ATTEMPT, "advice.bind_attempt", process=Process(1, "x", "/opt/\x1b[31m{advice}"))
     assert program(event, ENGLISH) == r"\x1b[31m{advice}"
     assert message(event, ENGLISH).startswith(r"\x1b[31m{advice} (pid 1")
 

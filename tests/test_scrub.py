@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shim.record.scrub import SCRUBBED, code, destination, name, printable
+from shim.model import Process
+from shim.record.scrub import SCRUBBED, code, destination, name, printable, program
 
 HOSTILE = [
     *map(chr, range(0x20)),
@@ -95,3 +96,40 @@ def test_what_is_no_code_is_scrubbed(text: str) -> None:
 @given(st.text(), st.integers(0, 65535))
 def test_no_host_survives_scrubbing(host: str, port: int) -> None:
     assert destination(f"{host}:{port}", reveal=False) == f"{SCRUBBED}:{port}"
+
+
+@pytest.mark.parametrize(
+    ("said", "exe", "script", "shown"),
+    [
+        ("curl", "/usr/bin/curl", None, "curl"),
+        ("python3", "/usr/bin/python3.11", None, "python3"),
+        ("nc", "/usr/bin/nc.openbsd", None, "nc"),
+        ("git-remote-http", "/usr/lib/git-core/git-remote-https", None, "git-remote-http"),
+        ("a-very-long-nam", "/opt/a-very-long-name-indeed", None, "a-very-long-nam"),
+        ("pip", "/usr/bin/python3.11", "pip", "pip"),
+        ("a_long_script_n", "/usr/bin/perl", "a_long_script_name.pl", "a_long_script_n"),
+        ("npm", "/usr/bin/node", None, "npm"),
+        ("wget", "/bin/busybox", None, "wget"),
+        ("curl.exe", "C:\\Windows\\System32\\curl.exe", None, "curl.exe"),
+        ("myapp", None, None, "myapp"),
+        ("s3ntinel", "/usr/bin/node", None, "node"),
+        ("s3ntinel.test", "/usr/bin/node", "fetch.js", "node"),
+        ("to s3ntinel", "/usr/bin/python3.11", None, "python3.11"),
+        ("s3ntinel.test", None, None, SCRUBBED),
+        ("10.0.0.7", None, None, SCRUBBED),
+        ("s3ntinel.test:1", "/bin/busybox", None, "busybox"),
+        ("", "/usr/bin/x", None, "x"),
+        ("", None, None, SCRUBBED),
+    ],
+)
+def test_a_process_is_shown_by_a_name_that_is_not_of_its_own_making(
+    said: str, exe: str | None, script: str | None, shown: str
+) -> None:
+    process = Process(7, said, exe, script=script)
+    assert program(process, False) == shown
+    assert program(process, True) == printable(said)
+
+
+@given(st.text(max_size=15), st.none() | st.text(max_size=20))
+def test_whatever_it_calls_itself_can_be_shown(said: str, exe: str | None) -> None:
+    assert program(Process(7, said, exe), False).isprintable()

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import base64
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -173,10 +175,14 @@ def started(mode: str, level: str, log_format: str, upstream: Upstream, folder: 
     )
 
 
-def send_everything(shim: Shim, folder: Path) -> None:
-    """Each input, whole and cut short, then to the end of what comes back."""
+def wait_for_sockets(shim: Shim, folder: Path) -> None:
     while not all((folder / name).exists() for name in ("socks", "http")):
         assert shim.process.poll() is None, shim.stderr
+
+
+def send_everything(shim: Shim, folder: Path) -> None:
+    """Each input, whole and cut short, then to the end of what comes back."""
+    wait_for_sockets(shim, folder)
     for name, inputs in (("socks", SOCKS_INPUTS), ("http", HTTP_INPUTS)):
         where = f"unix:{folder}/{name}"
         for data in inputs.values():
@@ -187,3 +193,28 @@ def send_everything(shim: Shim, folder: Path) -> None:
                 client.end()
                 client.read_all()
     assert ask(f"unix:{folder}/socks", (b"\6", 0)) == b""
+
+
+TITLED = """
+import socket, sys
+with open("/proc/self/comm", "w") as title:
+    title.write(sys.argv[2])
+client = socket.socket(socket.AF_UNIX)
+client.connect(sys.argv[1])
+client.sendall(bytes.fromhex("050100 05010001 5db8d822 0050"))
+while client.recv(100):
+    pass
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="titles are read from /proc")
+@pytest.mark.parametrize("title", [WORD, f"{WORD}.test", f"npm view {WORD}", f"x {WORD}"])
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_nor_what_a_program_calls_itself(title: str, log_format: str, spiteful: Upstream, tmp_path: Path) -> None:
+    """npm has the package that it fetches in its name, others may have a destination."""
+    with started("block", "debug", log_format, spiteful, tmp_path) as shim:
+        wait_for_sockets(shim, tmp_path)
+        subprocess.run([sys.executable, "-c", TITLED, str(tmp_path / "socks"), title], timeout=20, check=True)
+        shim.stop()
+    assert WORD not in shim.stderr
+    assert ("npm" if title.startswith("npm") else "python") in shim.stderr

@@ -15,7 +15,7 @@ from shim.events import Event
 from shim.locale import Catalogue
 from shim.model import Peer, Process, endpoint
 from shim.record import message
-from shim.record.scrub import SCRUBBED, code, destination, name, printable
+from shim.record.scrub import SCRUBBED, code, destination, name, offers, printable, program
 
 Keys = dict[str, Any]
 
@@ -69,7 +69,7 @@ def _request_decided(event: events.RequestDecided, view: View) -> Keys:
     if verdict.plaintext:
         keys["plaintext"] = True
     if event.offers:
-        keys["offers"] = printable(event.offers)
+        keys["offers"] = offers(event.offers, view.reveal)
     if verdict.names:
         keys["names"] = [name(each, view.reveal) for each in verdict.names]
     return keys
@@ -216,7 +216,7 @@ def _process(process: Process | None, reason: str | None, view: View) -> Keys:
     if process is None:
         return {"process": None, "process_reason": code(reason or "unknown", view.reveal)}
     exe = None if process.exe is None else printable(process.exe)
-    known: Keys = {"pid": process.pid, "name": printable(process.name), "exe": exe}
+    known: Keys = {"pid": process.pid, "name": program(process, view.reveal), "exe": exe}
     for key, text in (("script", process.script), ("label", process.label), ("wrapper", process.wrapper)):
         if text is not None:
             known[key] = printable(text)

@@ -11,6 +11,7 @@ from shim.events import LeakFound
 from shim.locale import Catalogue
 from shim.model import Action, LeakKind, Process
 from shim.record.scrub import code, printable
+from shim.record.scrub import program as name_of
 
 _LABELS = {"socks4a": "SOCKS4a"}
 """Protocols that are not written in capitals."""
@@ -57,10 +58,10 @@ def _message(
 
 def _details(process: Process) -> list[str]:
     """What runs the script, what was put into the program, its number."""
-    of_script = [] if process.script is None else [printable(process.name)]
+    of_script = [] if process.script is None else [name_of(process, False)]
     inside = [] if process.wrapper is None else [printable(process.wrapper)]
     return [*of_script, *inside, f"pid {process.pid}"]
 
 
 def _program(process: Process | None, catalogue: Catalogue) -> str:
-    return catalogue.text("text.someone") if process is None else printable(process.script or process.name)
+    return catalogue.text("text.someone") if process is None else printable(process.script or name_of(process, False))
