@@ -10,7 +10,8 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from shim.judge.issued import JITTER_S, IssuedPool
+from shim.config.settings import Dns
+from shim.judge.issued import CAPACITY, JITTER_S, IssuedPool
 from shim.model import Knowledge, Standing
 
 SMALL4 = IPv4Network("198.18.7.0/29")  # gives .1 to .6, three at a time
@@ -157,6 +158,14 @@ def test_the_search_passes_what_is_held() -> None:
         address = pool.issue(f"{turn}.example", at + 150)
         assert address not in (None, v4(1))
     assert pool.lookup(v4(1), at + 150).names == ("kept.example",)
+
+
+def test_the_default_is_what_the_default_network_can_give() -> None:
+    """Half of a /15 less its first and last address: one more would be promised and not kept."""
+    pool = IssuedPool(start=7, capacity=Dns().capacity)
+    assert Dns().capacity == CAPACITY
+    assert all(pool.issue(f"{number}.example", 0.0) for number in range(CAPACITY))
+    assert pool.issue("one.too.many.example", 0.0) is None
 
 
 def test_a_flood_of_names_stays_within_the_capacity() -> None:

@@ -156,7 +156,7 @@ class Dns(Section):
     ipv6: bool = False
     network4: Network4 = IPv4Network("198.18.0.0/15")
     network6: Network6 = IPv6Network("2001:2::/48")
-    capacity: Count = 65536
+    capacity: Count = 65535
     quarantine_s: Quarantine = 600
     state: StateFile = ""
     queries_per_second: Annotated[int, Field(ge=0, le=_MANY)] = 5000
