@@ -156,11 +156,15 @@ class DnsQueried:
 
 @value
 class QueriesDropped:
-    """The sensor left `count` queries unanswered since it last said so: above the limit. `peer` sent the last."""
+    """The sensor left `count` queries unanswered since it last said so. `peer` sent the last.
+
+    `reason` is the setting whose limit they were above, or "send_queue": their replies were made, and not taken.
+    """
 
     at: float
     peer: Peer
     count: int
+    reason: str = "queries_per_second"
 
 
 @value
@@ -217,6 +221,15 @@ class LeakFound:
     prevented: bool | None = None
     count: int = 1
     offers: str = ""
+
+
+@value
+class SettingUnused:
+    """This setting was changed and has no effect, because there is nothing at `needs`. Both as section.key."""
+
+    at: float
+    setting: str
+    needs: str
 
 
 @value
@@ -297,6 +310,7 @@ Event = (
     | ProcessSought
     | ProcessIdentified
     | LeakFound
+    | SettingUnused
     | ConfigReloaded
     | ConfigRejected
     | ListenerPaused

@@ -19,9 +19,9 @@ from socket import socket
 
 from shim.address import Address
 from shim.advice import table
-from shim.config import Config, Limits, Upstream, changes, needs_restart
+from shim.config import Config, Limits, Upstream, changes, needs_restart, unused
 from shim.errors import ConfigError
-from shim.events import ConfigRejected, ConfigReloaded, Draining, Event, Fault, Ready, UpstreamFailed
+from shim.events import ConfigRejected, ConfigReloaded, Draining, Event, Fault, Ready, SettingUnused, UpstreamFailed
 from shim.eyes import Eyes
 from shim.judge.attributed import fold
 from shim.judge.issued import IssuedPool
@@ -182,6 +182,8 @@ class Service:
         target = self._plane.target
         upstream = None if target is None else str(target)
         self._bus.publish(Ready(time.time(), socks, http, dns, (), upstream, self._config.policy.mode))
+        for setting, needs in unused(self._config):
+            self._bus.publish(SettingUnused(time.time(), setting, needs))
         self._bus.flush()
 
     def _fault(self, error: BaseException | None) -> None:

@@ -98,6 +98,8 @@ SAMPLES: tuple[Event, ...] = (
         AT, "q2", TCP, LISTENER, "tcp", "host.example", "TYPE65", "", DnsAnswer.DROP, process=CURL, process_reason=None
     ),
     events.QueriesDropped(AT, TCP, 17),
+    events.QueriesDropped(AT, TCP, 3, "send_queue"),
+    events.SettingUnused(AT, "dns.mode", "listen.dns"),
     events.StateFailed(AT, "no_space_left_on_device"),
     events.ProcessSought(AT, "c3"),
     events.FirstBytesSeen(AT, "c3", "tls", "host.example", False, True),

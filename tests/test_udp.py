@@ -15,8 +15,14 @@ from asyncio_dgram.aio import DatagramServer
 from rig.asking import udp_client
 from rig.loops import LOOPS, NAMES, running
 
+from shim.events import Event, QueriesDropped
+from shim.judge.judge import Judge
+from shim.judge.memory import AnswerMemory
 from shim.model import Peer
+from shim.policy import Policy
 from shim.sensor import udp
+from shim.sensor.limiter import RateLimiter
+from shim.sensor.responder import Responder
 from shim.sensor.udp import MAX_WAITING, UdpListener, send_all
 
 TOO_BIG = b"x" * 70_000
@@ -173,12 +179,21 @@ async def test_a_resume_call_that_never_comes_ends_the_wait(monkeypatch: pytest.
     assert (stream.sent, waiting) == ([b"1", b"2", b"3", b"4"], outbox())
 
 
-def test_only_so_many_answers_wait() -> None:
+async def test_only_so_many_answers_wait_and_the_others_are_counted() -> None:
+    events: list[Event] = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        listener = UdpListener(sock, "here", Oracle())  # type: ignore[arg-type]
-        for _ in range(MAX_WAITING + 10):
-            listener._put(("127.0.0.1", 9), b"reply")
+        responder = Responder(Judge(Policy(), AnswerMemory()), events.append, lambda *_: None, RateLimiter(0))
+        listener = UdpListener(sock, "here", responder)
+        for port in range(MAX_WAITING + 10):
+            listener._put(("127.0.0.1", port), b"reply")
+            listener._put(("127.0.0.1", port), b"")  # nothing is owed, and nothing lost
         assert len(listener._outbox) == MAX_WAITING
+    telling = asyncio.create_task(responder.unsent.tell())
+    await asyncio.sleep(0)
+    telling.cancel()
+    (dropped,) = events
+    assert isinstance(dropped, QueriesDropped)
+    assert (dropped.count, dropped.peer.port, dropped.reason) == (10, MAX_WAITING + 9, "send_queue")
 
 
 def test_the_library_still_behaves_as_the_guard_expects() -> None:

@@ -26,7 +26,7 @@ async def turns(count: int = 3) -> None:
 async def test_the_first_at_once_and_the_others_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unanswered, "TELL_EVERY_S", 0.01)
     events: list[Event] = []
-    dropped = Unanswered(events.append)
+    dropped = Unanswered(events.append, "send_queue")
     async with asyncio.TaskGroup() as tasks:
         telling = tasks.create_task(dropped.tell())
         dropped.add(HERE)
@@ -40,12 +40,13 @@ async def test_the_first_at_once_and_the_others_together(monkeypatch: pytest.Mon
             await asyncio.sleep(0.005)
         assert counts(events) == [1, 1000]
         assert isinstance(last := events[-1], QueriesDropped) and last.peer == THERE
+        assert {event.reason for event in events if isinstance(event, QueriesDropped)} == {"send_queue"}
         telling.cancel()
 
 
 async def test_what_is_left_is_told_at_the_end() -> None:
     events: list[Event] = []
-    dropped = Unanswered(events.append)
+    dropped = Unanswered(events.append, "send_queue")
     async with asyncio.TaskGroup() as tasks:
         telling = tasks.create_task(dropped.tell())
         dropped.add(HERE)
@@ -59,7 +60,7 @@ async def test_what_is_left_is_told_at_the_end() -> None:
 async def test_nothing_is_told_of_nothing() -> None:
     events: list[Event] = []
     async with asyncio.TaskGroup() as tasks:
-        telling = tasks.create_task(Unanswered(events.append).tell())
+        telling = tasks.create_task(Unanswered(events.append, "send_queue").tell())
         await turns()
         telling.cancel()
     assert events == []

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shim import events
+from shim.config import Config, flat
 from shim.events import Event
 from shim.locale import Catalogue
 from shim.model import Peer, Process, endpoint
@@ -18,6 +19,8 @@ from shim.record import message
 from shim.record.scrub import SCRUBBED, code, destination, name, offers, printable, program
 
 Keys = dict[str, Any]
+
+_SETTINGS = frozenset(flat(Config()))
 
 DEBUG, INFO, WARNING, ERROR = "debug", "info", "warning", "error"
 
@@ -177,11 +180,16 @@ def _leak_found(event: events.LeakFound, view: View) -> Keys:
 
 
 def _queries_dropped(event: events.QueriesDropped, view: View) -> Keys:
-    return {"client": _client(event.peer), "count": event.count}
+    return {"client": _client(event.peer), "count": event.count, "reason": code(event.reason, view.reveal)}
 
 
 def _state_failed(event: events.StateFailed, view: View) -> Keys:
     return {"error": code(event.error, view.reveal)}
+
+
+def _setting_unused(event: events.SettingUnused, view: View) -> Keys:
+    texts = {"setting": event.setting, "needs": event.needs}
+    return {key: text if text in _SETTINGS else name(text, view.reveal) for key, text in texts.items()}
 
 
 def _config_reloaded(event: events.ConfigReloaded, view: View) -> Keys:
@@ -256,6 +264,7 @@ SHOWN: Mapping[type, tuple[str, str, Callable[[Any, View], Keys]]] = {
     events.ProcessSought: (DEBUG, "process_sought", _process_sought),
     events.ProcessIdentified: (DEBUG, "process_identified", _process_identified),
     events.LeakFound: (WARNING, "leak_found", _leak_found),
+    events.SettingUnused: (WARNING, "setting_unused", _setting_unused),
     events.ConfigReloaded: (INFO, "config_reloaded", _config_reloaded),
     events.ConfigRejected: (ERROR, "config_rejected", _config_rejected),
     events.ListenerPaused: (WARNING, "listener_paused", _listener_paused),

@@ -68,6 +68,7 @@ class TextLine:
             "config_reloaded": self._config_reloaded,
             "leak_found": self._leak_found,
             "process_identified": self._process_identified,
+            "queries_dropped": self._queries_dropped,
             "ready": self._ready,
             "request_decided": _request_decided,
             "upstream_changed": self._upstream_changed,
@@ -119,6 +120,10 @@ class TextLine:
         if keys["error"] in _NO_UPSTREAM:
             return self._text("text.upstream_missing")
         return self._plain("upstream_failed", keys)
+
+    def _queries_dropped(self, keys: dict[str, Any]) -> str:
+        """What to change, or that nobody can."""
+        return self._plain("replies_dropped" if keys["reason"] == "send_queue" else "queries_dropped", keys)
 
     def _upstream_changed(self, keys: dict[str, Any]) -> str:
         if keys["upstream"] is None:

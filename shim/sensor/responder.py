@@ -89,7 +89,8 @@ class Responder:
         self._askers = None if eyes is None else Askers(eyes)
         self._prefix = prefix
         self._last = 0
-        self.unanswered = Unanswered(publish)
+        self.unanswered = Unanswered(publish, "queries_per_second")
+        self.unsent = Unanswered(publish, "send_queue")
 
     def handle(self, wire: bytes, peer: Peer, listener: str, transport: str, deliver: Deliver) -> bytes | None:
         """The reply to send now, NOTHING when none is owed. None: `deliver` gets it once, when who asked is known, or

@@ -23,6 +23,7 @@ def address_of(pair: Pair) -> str:
 def jobs(pairs: Sequence[Pair], responder: Responder) -> Iterator[tuple[str, Coroutine[None, None, None]]]:
     """What has to run for the sensor to answer, each with a name; cancel them to close the sockets."""
     yield "dns unanswered", responder.unanswered.tell()
+    yield "dns unsent", responder.unsent.tell()
     for pair in pairs:
         address = address_of(pair)
         yield f"dns udp {address}", UdpListener(pair[0], address, responder).run()

@@ -22,7 +22,7 @@ SEND_TIMEOUT_S = 1.0
 """A full buffer empties in microseconds on loopback; longer means that the resume call was lost (cpython#135444)."""
 
 MAX_WAITING = 4096
-"""Replies that wait to be sent; more are dropped, as a full network would do it."""
+"""Replies that wait to be sent; more are dropped, as a full network would do it, and counted."""
 
 _RECEIVE_BYTES = 1 << 20
 
@@ -65,7 +65,9 @@ class UdpListener:
                 put(reply)
 
     def _put(self, name: _Name, reply: bytes) -> None:
-        if reply and len(self._outbox) < MAX_WAITING:
+        if reply and len(self._outbox) >= MAX_WAITING:
+            self._responder.unsent.add(Peer(name[0], name[1]))
+        elif reply:
             self._outbox.append((reply, name))
             self._some.set()
 

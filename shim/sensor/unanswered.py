@@ -1,4 +1,4 @@
-"""Queries above the limit: counted, and told of once a second, or a flood of them would go on in the log.
+"""Queries that get no answer: counted, and told of once a second, or a flood of them would go on in the log.
 
 Decides about none of them.
 """
@@ -18,8 +18,10 @@ TELL_EVERY_S = 1.0
 class Unanswered:
     """Every query that is added is in exactly one `QueriesDropped`, once `tell` has been cancelled."""
 
-    def __init__(self, publish: Callable[[Event], None]) -> None:
+    def __init__(self, publish: Callable[[Event], None], reason: str) -> None:
+        """`reason` is that of QueriesDropped."""
         self._publish = publish
+        self._reason = reason
         self._count = 0
         self._last: Peer | None = None
         self._some = asyncio.Event()
@@ -43,5 +45,5 @@ class Unanswered:
     def _tell(self) -> None:
         self._some.clear()
         if self._last is not None and self._count:
-            self._publish(QueriesDropped(time.time(), self._last, self._count))
+            self._publish(QueriesDropped(time.time(), self._last, self._count, self._reason))
             self._count = 0
