@@ -255,16 +255,50 @@ def test_the_last_write_is_the_newest(path: Path) -> None:
         kept.issue(f"{number}.example")
     slow, write = list[int](), kept.file._write
 
-    def slowly(state: Any) -> str | None:
-        slow.append(len(state["entries"]))
+    def slowly(cursors: list[str], parts: list[str]) -> str | None:
+        slow.append(sum(len(json.loads(f"[{part}]")) for part in parts))
         if len(slow) == 1:
             keeping.time.sleep(0.2)
-        return write(state)
+        return write(cursors, parts)
 
     kept.file._write = slowly  # type: ignore[method-assign]
     kept.keep(kept.issue)
     assert slow == [2000, 2001]
     assert len(json.loads(path.read_text())["entries"]) == 2001
+
+
+def test_what_changes_while_it_is_collected_spoils_nothing(path: Path) -> None:
+    """Between two pieces names go and come back elsewhere: what is written can be read, and no name comes twice."""
+    file = Kept(path).file
+    pool, now = IssuedPool(start=0, live_s=5.0, quarantine_s=0.0), keeping.time.time()
+    for number in range(3 * keeping.PIECE):
+        pool.issue(f"{number}.example", now)
+    pieces = pool.pieces(keeping.PIECE)
+    taken = [next(pieces)]
+    pool.issue("later.example", now + 6.0)  # all that were there are forgotten
+    for number in range(3 * keeping.PIECE):
+        pool.issue(f"{number}.example", now + 6.0)
+    taken += pieces
+    assert [len(piece) for piece in taken] == [keeping.PIECE, 0, 0]
+    assert file._write(pool.next(), list(map(keeping._text, taken))) is None
+    again = IssuedPool(start=3, live_s=5.0, quarantine_s=0.0)
+    again.restore(json.loads(path.read_text()), now + 6.0)
+    names = [row[1] for row in again.dump()["entries"]]
+    assert len(names) == len(set(names))
+    assert file._write(pool.next(), list(map(keeping._text, pool.pieces(keeping.PIECE)))) is None
+    again.restore(json.loads(path.read_text()), now + 6.0)
+    assert sorted(again.dump()["entries"]) == sorted(pool.dump()["entries"])
+
+
+@pytest.mark.parametrize("count", [0, 1, keeping.PIECE - 1, keeping.PIECE, 2 * keeping.PIECE + 1])
+def test_pieces_are_what_a_dump_is(count: int, path: Path) -> None:
+    kept = Kept(path)
+    for number in range(count):
+        kept.issue(f"{number}.example")
+    pieces = list(kept.pool.pieces(keeping.PIECE))
+    assert all(len(piece) <= keeping.PIECE for piece in pieces)
+    kept.file._write(kept.pool.next(), list(map(keeping._text, pieces)))
+    assert path.read_text() == json.dumps(kept.pool.dump())
 
 
 def test_an_address_beside_the_pool_is_left_out(path: Path) -> None:

@@ -6,6 +6,7 @@ Asks no clock and no random source, and writes nothing: time, a start and a plac
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Literal, TypedDict
@@ -31,12 +32,16 @@ _OUTSIDE = Knowledge()
 _STALE = Knowledge(Standing.STALE)
 
 
+Row = tuple[str, str, float, float]
+"""An address, its name, when it was used and held."""
+
+
 class State(TypedDict):
     """What `dump` gives: plain values for JSON. Holds names in clear."""
 
     version: int
     next: list[str]
-    entries: list[tuple[str, str, float, float]]
+    entries: list[Row]
 
 
 @dataclass(slots=True)
@@ -184,15 +189,26 @@ class IssuedPool:
 
     def dump(self) -> State:
         """All that `restore` needs. Times as they were given."""
-        return {
-            "version": 1,
-            "next": [str(_address(ring.next, family)) for family, ring in self._rings.items()],
-            "entries": [
-                (str(_address(number, family)), entry.name, entry.used, entry.held)
-                for family, ring in self._rings.items()
-                for number, entry in ring.entries.items()
-            ],
-        }
+        rows = [row for piece in self.pieces(self._rings[4].capacity) for row in piece]
+        return {"version": 1, "next": self.next(), "entries": rows}
+
+    def next(self) -> list[str]:
+        """Where each family's search for a free address goes on."""
+        return [str(_address(ring.next, family)) for family, ring in self._rings.items()]
+
+    def pieces(self, size: int) -> Iterator[list[Row]]:
+        """The entries of a dump, at most `size` at a time. The pool may be used between two pieces: each says what
+        holds when it is taken, so that a name may come twice, and one that is issued meanwhile not at all.
+        """
+        for family, ring in self._rings.items():
+            numbers = list(ring.entries)
+            for start in range(0, len(numbers), size):
+                held = ((number, ring.entries.get(number)) for number in numbers[start : start + size])
+                yield [
+                    (str(_address(number, family)), entry.name, entry.used, entry.held)
+                    for number, entry in held
+                    if entry is not None
+                ]
 
     def restore(self, state: object, at: float) -> None:
         """Go on from a dump, in place of what is held now. What does not fit this pool is left out.
