@@ -90,6 +90,23 @@ def test_a_finding_of_a_query_brings_its_own_program() -> None:
     assert fold(found).feed(TRIGGER) == (found,)
 
 
+def test_a_query_s_program_is_not_replaced_by_that_of_the_connection() -> None:
+    """The same name by both ways: the leak is the query's."""
+    found = replace(finding(query="q1"), process=None, process_reason="gone")
+    folded = fold(found)
+    folded.feed(ProcessSought(AT, "c1"))
+    assert folded.feed(TRIGGER) == (found,), "it waits for nobody"
+    folded.feed(ProcessIdentified(AT, "c1", CURL))
+    (again,) = folded.feed(TRIGGER)
+    assert (again.process, again.process_reason, again.count) == (None, "gone", 2)
+
+
+def test_what_is_found_by_a_look_up_itself_is_told() -> None:
+    found = finding(conn=None, query="q1")
+    folded = Attributed(lambda event: (found,) if isinstance(event, ProcessIdentified) else ())
+    assert folded.feed(ProcessIdentified(AT, "c1", CURL)) == (found,)
+
+
 def test_a_flood_of_look_ups_loses_no_finding() -> None:
     folded = fold(finding("c0"))
     folded.feed(ProcessSought(AT, "c0"))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import permutations
 
 import pytest
 from stories import HERE, THERE, Story
 
-from shim.events import LeakFound
+from shim.events import LeakFound, ProcessIdentified
 from shim.judge.beside import ENTRIES, machine_of
-from shim.model import Command, Credentials, DnsMode, Host, Mode, Peer, Process, Protocol, Request
+from shim.model import Ancestor, Command, Credentials, DnsMode, Host, Mode, Peer, Process, Protocol, Request
 
 NAME = "www.example.com"
 UNIX = Peer("", 0, uid=1000)
@@ -372,3 +373,55 @@ def test_the_mode_does_not_matter(mode: Mode) -> None:
     story.connect(NAME)
     story.ask(NAME)
     assert len(beside(story)) == 1
+
+
+CURL = Process(7, "curl", "/usr/bin/curl")
+DIG = Process(8, "dig", "/usr/bin/dig")
+GIT = Process(9, "git", "/usr/bin/git", parents=(Ancestor(5, "bash"),))
+FETCH = Process(10, "git-remote-http", "/usr/lib/git-core/git-remote-http", parents=(Ancestor(9, "git"),))
+BROWSER = Process(11, "browser", "/opt/browser", label="flatpak:org.example.Browser")
+HELPER = Process(12, "helper", "/opt/helper", label="flatpak:org.example.Browser")
+UNIT = (replace(CURL, label="unit:user@1000.service"), replace(DIG, label="unit:user@1000.service"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "queried", "confidence", "code"),
+    [
+        (CURL, CURL, "confirmed", "same_program"),
+        (CURL, replace(CURL, pid=99), "confirmed", "same_program"),
+        (CURL, DIG, "possible", "other_program"),
+        (*UNIT, "possible", "other_program"),
+        (GIT, FETCH, "confirmed", "same_program"),
+        (FETCH, GIT, "confirmed", "same_program"),
+        (BROWSER, HELPER, "confirmed", "same_program"),
+        (BROWSER, DIG, "possible", "other_program"),
+        (None, DIG, "confirmed", None),
+        (CURL, None, "confirmed", None),
+    ],
+)
+@pytest.mark.parametrize("first", ["socks", "dns"])
+def test_another_programs_query_is_no_proof(
+    asked: Process | None, queried: Process | None, confidence: str, code: str | None, first: str
+) -> None:
+    """Two programs that visit one site, one with the proxy and one without: seen where both are known."""
+    story = Story()
+    if first == "dns":
+        story.ask(NAME, process=queried)
+    reason = None if asked else "gone"
+    story.tell(ProcessIdentified(story.at, "c1", asked, reason))
+    story.connect(NAME)
+    if first == "socks":
+        story.ask(NAME, process=queried)
+    (found,) = beside(story)
+    assert (found.confidence, found.process) == (confidence, queried)
+    assert found.evidence == (*BESIDE, *([code] if code else []))
+
+
+def test_a_later_query_of_the_program_itself_raises_it() -> None:
+    story = Story()
+    for number, queried in ((1, DIG), (2, CURL)):
+        story.tell(ProcessIdentified(story.at, f"c{number}", CURL))
+        story.connect(NAME)
+        story.ask(NAME, process=queried)
+    assert [found.confidence for found in beside(story)] == ["possible", "confirmed"]
+    assert beside(story)[-1].evidence == (*BESIDE, "other_program", "repeated", "same_program")

@@ -74,7 +74,7 @@ class Attributed:
     def _identified(self, event: ProcessIdentified) -> Findings:
         outcome = event.process, None if event.process is not None else event.reason
         self._known.put(event.subject, outcome, event.at)
-        return self._release(event.subject, outcome)
+        return *self._ready(self._inner(event)), *self._release(event.subject, outcome)
 
     def _release(self, subject: str, outcome: Outcome) -> Findings:
         return tuple(self._told(found, outcome) for found in self._waiting.pop(subject, ()))
@@ -82,6 +82,8 @@ class Attributed:
     def _ready(self, findings: Findings) -> Iterable[LeakFound]:
         for found in findings:
             subject = found.conn
+            if found.query is not None:  # its program was looked up before it was answered
+                subject = None
             if subject is not None and (held := self._waiting.get(subject)) is not None:
                 held.append(found)
                 continue

@@ -9,7 +9,7 @@ possible, until the name goes by SOCKS again while the address was left unused.
 
 from __future__ import annotations
 
-from shim.events import DnsQueried, LeakFound, RequestDecided
+from shim.events import DnsQueried, LeakFound, ProcessIdentified, RequestDecided
 from shim.judge import advice
 from shim.judge.hosts import canonical_name
 from shim.judge.ledger import Ledger
@@ -17,7 +17,7 @@ from shim.judge.memory import MIN_AGE_S
 from shim.judge.names import host_of, suffix_of
 from shim.judge.queries import ACTIONS, SEEN, SUFFIXED, SUFFIXED_BESIDE, Shape
 from shim.judge.recent import Recent
-from shim.model import Confidence, DnsAnswer, LeakKind, Peer, Request
+from shim.model import Confidence, DnsAnswer, LeakKind, Peer, Process, Request
 
 ENTRIES = 8192
 
@@ -42,13 +42,24 @@ def machine_of(peer: Peer) -> str:
     return _THIS_MACHINE if host.startswith(("127.", "::ffff:127.")) or host == "::1" else host
 
 
+def alike(one: Process, other: Process) -> bool:
+    """Whether two processes are one program, parts of one application, or one was started by the other."""
+    if (one.exe or one.name, one.script) == (other.exe or other.name, other.script):
+        return True
+    if one.label is not None and one.label == other.label and not one.label.startswith("unit:"):
+        return True
+    return any(parent.pid == other.pid for parent in one.parents) or any(
+        parent.pid == one.pid for parent in other.parents
+    )
+
+
 class Beside:
     """Names of the last ten minutes, those by SOCKS apart from those by DNS: a flood of one leaves the other alone.
 
     What has led to a finding stays, marked as told: only what comes new leads to its next revision.
     """
 
-    __slots__ = ("_asked", "_findings", "_ledger", "_named", "_suffixed")
+    __slots__ = ("_asked", "_findings", "_ledger", "_named", "_programs", "_suffixed")
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -56,6 +67,7 @@ class Beside:
         self._asked: Recent[Key, tuple[DnsQueried, bool]] = Recent(ENTRIES, MIN_AGE_S)
         self._findings: Recent[Key, str] = Recent(ENTRIES, MIN_AGE_S)
         self._suffixed: Recent[Key, str] = Recent(ENTRIES, MIN_AGE_S)
+        self._programs: Recent[str, Process] = Recent(ENTRIES, MIN_AGE_S)
 
     def named(self, event: RequestDecided) -> tuple[LeakFound, ...]:
         """A name went by SOCKS or HTTP CONNECT."""
@@ -88,6 +100,12 @@ class Beside:
         self._named.put(key, (conn, request, True), at)
         return self._found(key, at, conn, request, event, _confidence(event, unused=False))
 
+    def identified(self, event: ProcessIdentified) -> tuple[LeakFound, ...]:
+        """Whose request this was; of names, it is looked up only if a rule of the policy asks for it."""
+        if event.process is not None:
+            self._programs.put(event.subject, event.process, event.at)
+        return ()
+
     def repaired(self, peer: Peer, name: str) -> None:
         """The address issued for `name` was used: the queries were the way to it."""
         self._asked.pop((machine_of(peer), name))
@@ -114,8 +132,9 @@ class Beside:
         self, key: Key, at: float, conn: str, request: Request, query: DnsQueried, confidence: Confidence
     ) -> tuple[LeakFound, ...]:
         """A finding of its own for each name, and a revision of it each time that it happens again."""
+        confidence, who = self._compared(confidence, self._programs.get(conn, at), query.process)
         finding = self._findings.get(key, at)
-        if finding is not None and (raised := self._ledger.raised(finding, at, confidence, "repeated")):
+        if finding is not None and (raised := self._ledger.raised(finding, at, confidence, "repeated", *who)):
             self._findings.put(key, finding, at)
             return raised
         found = LeakFound(
@@ -128,7 +147,7 @@ class Beside:
             port=request.port,
             destination=request.destination,
             action=ACTIONS[query.answer],
-            evidence=(_BY_SOCKS, SEEN, *_MORE.get(query.answer, ())),
+            evidence=(_BY_SOCKS, SEEN, *_MORE.get(query.answer, ()), *who),
             rule="L07",
             advice=advice.BESIDE,
             conn=conn,
@@ -139,6 +158,15 @@ class Beside:
         )
         self._findings.put(key, self._ledger.keep(found), at)
         return (found,)
+
+    @staticmethod
+    def _compared(
+        confidence: Confidence, asked: Process | None, queried: Process | None
+    ) -> tuple[Confidence, tuple[str, ...]]:
+        """Two programs that visit one site, one with the proxy and one without, are no leak of the first."""
+        if asked is None or queried is None:
+            return confidence, ()
+        return (confidence, ("same_program",)) if alike(asked, queried) else (Confidence.POSSIBLE, ("other_program",))
 
 
 _MORE = {DnsAnswer.TOR: ("resolved_over_tor",), DnsAnswer.ISSUE: ("address_issued",)}

@@ -9,7 +9,15 @@ from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
-from shim.events import DnsQueried, Event, FirstBytesSeen, HandshakeFailed, LeakFound, RequestDecided
+from shim.events import (
+    DnsQueried,
+    Event,
+    FirstBytesSeen,
+    HandshakeFailed,
+    LeakFound,
+    ProcessIdentified,
+    RequestDecided,
+)
 from shim.judge.beside import Beside, machine_of
 from shim.judge.decide import FORWARD_BY_RULE
 from shim.judge.endpoints import DNS_PORTS, is_known_resolver
@@ -65,6 +73,7 @@ class Correlator:
             HandshakeFailed: self._handshake,
             DnsQueried: self._query,
             FirstBytesSeen: self._overheard.seen,
+            ProcessIdentified: self._beside.identified,
         }
 
     def feed(self, event: Event) -> Findings:
