@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -9,7 +10,13 @@ from rig.session import GRANTED, NAME, Served
 from rig.wire import GREETING, GREETING_AUTH, NO_AUTH, RESOLVE, refused5, socks5
 
 from shim.events import ConnectionClosed, ProcessSought, RequestDecided
+from shim.eyes import Eyes
+from shim.judge.judge import Judge
+from shim.judge.memory import AnswerMemory
 from shim.model import Action, Decision, Exposure, Process, Reply, Sought, Verdict
+from shim.policy import Policy
+from shim.rule import Rule
+from shim.witness.looking import Sighting
 
 CURL = Process(4242, "curl", "/usr/bin/curl")
 PASSED = Verdict(Exposure.NAME, Decision(Action.FORWARD), rule=1, finding=False)
@@ -34,6 +41,11 @@ class Witness:
         """The look-up has ended."""
         assert self._then is not None
         self._then(process, Sought.ENDED)
+
+    def late(self) -> None:
+        """It has taken too long."""
+        assert self._then is not None
+        self._then(None, Sought.LATE)
 
 
 @pytest.fixture
@@ -69,6 +81,50 @@ def test_it_waits_and_is_forwarded_with_all_that_came_meanwhile(served: Served, 
     served.hears(client, GRANTED)
     served.hears(upstream, b"one two")
     assert events(served) == [ProcessSought, RequestDecided]
+
+
+def test_whose_program_is_not_known_in_time_is_refused(served: Served, witness: Witness) -> None:
+    """By the real judge: with a general failure, which is none of the policy's answers, and a reason of its own."""
+    rule = Rule(program=("curl",), allow=False)
+    served.plane.bench = Judge(Policy(rule=(rule,)), AnswerMemory())
+    client = served.connect()
+    served.say(client, GREETING + NAME)
+    served.hears(client, NO_AUTH)
+    witness.late()
+    served.hears(client, refused5(1))
+    (decided,) = served.of(RequestDecided)
+    decision = decided.verdict.decision
+    assert (decision.action, decision.reason) == (Action.BLOCK, "program_unknown")
+    assert not served.asked()
+    served.closed("refused", received=12)
+
+
+@pytest.mark.parametrize(
+    ("process", "reason", "sought"),
+    [
+        (CURL, None, Sought.ENDED),
+        (None, "timeout", Sought.LATE),
+        (None, "busy", Sought.LATE),
+        (None, "gone", Sought.ENDED),
+        (None, "not_permitted", Sought.ENDED),
+        (None, "other_namespace", Sought.ENDED),
+    ],
+)
+def test_only_what_took_too_long_is_late(process: Process | None, reason: str | None, sought: Sought) -> None:
+    """What can never be known is nobody's at once; a look-up ends after 0.25 s."""
+    waited: list[float] = []
+
+    class Attributor:
+        def identify(self, _conn: str, _clue: object, then: Callable[[Sighting], None], within_s: float) -> None:
+            waited.append(within_s)
+            then(Sighting(process, reason))
+
+    answers: list[tuple[Process | None, Sought]] = []
+    near, far = socket.socketpair()
+    with near, far:
+        eyes = Eyes(Attributor())  # type: ignore[arg-type]
+        eyes.owner("c1", near, lambda who, how: answers.append((who, how)))
+    assert (answers, waited) == ([(process, sought)], [0.25])
 
 
 def test_a_client_that_leaves_meanwhile_is_judged_and_ends_once(served: Served, witness: Witness) -> None:
