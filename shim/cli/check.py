@@ -40,14 +40,18 @@ def command(texts: Catalogue) -> click.Command:
         interactive: bool,
         pcap: Path | None,
         scrub: bool,
+        linger: float,
+        ca_env: bool,
     ) -> int:
         from shim.lab.check import Options
         from shim.lab.check import run as run_check
         from shim.lab.verdict import report
 
         chosen: Address | str = upstream if upstream in UPSTREAMS else address_type(texts)(upstream)
+        if ca_env and chosen != "sandbox":
+            raise click.UsageError(texts.text("check.ca_env_needs_sandbox"))
         own_stdout = output is not None or interactive
-        options = Options(command, chosen, proxy_env, timeout, own_stdout, interactive)
+        options = Options(command, chosen, proxy_env, timeout, own_stdout, interactive, linger_s=linger, ca_env=ca_env)
         with ExitStack() as files:
             try:
                 packets: BinaryIO | None = None if pcap is None else files.enter_context(_private(pcap))
@@ -89,6 +93,14 @@ def _params(texts: Catalogue) -> list[click.Parameter]:
             metavar="S",
             help=texts.text("check.option.timeout"),
         ),
+        click.Option(
+            ["--linger"],
+            type=click.FloatRange(0, MAX_TIMEOUT_S),
+            default=2,
+            metavar="S",
+            help=texts.text("check.option.linger"),
+        ),
+        click.Option(["--ca-env"], is_flag=True, help=texts.text("check.option.ca_env")),
         click.Option(["--interactive"], is_flag=True, help=texts.text("check.option.interactive")),
         click.Option(["--pcap"], type=file, metavar="FILE", help=texts.text("check.option.pcap")),
         click.Option(["--scrub"], is_flag=True, help=texts.text("check.option.scrub")),

@@ -20,8 +20,11 @@ import uvloop
 
 from shim.address import Address
 from shim.events import Event, Fault, TorBootstrapped, UpstreamFailed
+from shim.lab.authority import Authority
+from shim.lab.canary import PAGE, ROLES, Canaries
 from shim.lab.isolation import HELPERS, IsolationError, write_overlay
 from shim.lab.namespace import HTTP_PORT, SOCKS_HOST, SOCKS_PORTS, Message, Namespace, Setup
+from shim.lab.pages import Pages
 from shim.lab.sandbox import Sandbox
 from shim.lab.serving import Serving
 from shim.lab.trap import Trap
@@ -41,9 +44,11 @@ PLACES: Final = {
     "proxy_url": PROXY_URL,
     "http_proxy_url": HTTP_PROXY_URL,
 }
-"""What stands in braces in a command, and as SHIM_… in its environment."""
+"""What stands in braces in any command, and as SHIM_… in its environment; each run adds its canary to it."""
 
 _PROXY_VARIABLES = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY")
+_CA_VARIABLES = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO")
+"""By which OpenSSL, curl, Python's requests, Node and git are told whom to trust."""
 _SESSION_VARIABLES = ("DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "DBUS_SESSION_BUS_ADDRESS", "SSH_AUTH_SOCK")
 
 LINGER_S = 2.0
@@ -62,7 +67,10 @@ ALL = 100
 
 @value
 class Options:
-    """How to run it. `upstream` is an address or one of the three words; `timeout_s` 0 = none."""
+    """How to run it. `upstream` is an address or one of the three words; `timeout_s` 0 = none.
+
+    `linger_s` is how long what the program leaves behind may go on. `ca_env` has the program trust the sandbox.
+    """
 
     command: tuple[str, ...]
     upstream: Address | str = SANDBOX
@@ -71,14 +79,18 @@ class Options:
     own_stdout: bool = False
     interactive: bool = False
     tor_command: str = "tor"
+    linger_s: float = LINGER_S
+    ca_env: bool = False
 
 
 def run(options: Options, environ: Mapping[str, str], pcap: BinaryIO | None = None) -> Run:
     """Run the program to its end."""
     folder = Path(tempfile.mkdtemp(prefix="leakshim-check-"))
     began = time.time()
+    canaries = Canaries.make(ROLES)
+    authority = Authority() if options.upstream == SANDBOX else None
     try:
-        setup = _setup(options, environ, folder)
+        setup = _setup(options, environ, folder, _places(canaries, authority, folder))
         write_overlay(setup.folder)
         try:
             space = Namespace.open(setup)
@@ -86,16 +98,28 @@ def run(options: Options, environ: Mapping[str, str], pcap: BinaryIO | None = No
             return Run(options.command, began, upstream=str(options.upstream), failure=(error.step, error.knob))
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                return runner.run(_Check(options, space, folder, began, pcap).run())
+                return runner.run(_Check(options, space, folder, began, canaries, authority, pcap).run())
         finally:
             space.close()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _setup(options: Options, environ: Mapping[str, str], folder: Path) -> Setup:
-    argv = tuple(map(fill, options.command))
-    env = {**environ, **{f"SHIM_{name.upper()}": text for name, text in PLACES.items()}}
+def _places(canaries: Canaries, authority: Authority | None, folder: Path) -> dict[str, str]:
+    host = canaries.host(PAGE)
+    places = {**PLACES, "canary": host, "canary_url": f"http://{host}/", "canary_https_url": f"https://{host}/"}
+    if authority is not None:
+        file = folder / "ca.pem"
+        file.write_text(authority.pem, encoding="ascii")
+        places["ca_file"] = str(file)
+    return places
+
+
+def _setup(options: Options, environ: Mapping[str, str], folder: Path, places: Mapping[str, str]) -> Setup:
+    argv = tuple(fill(word, places) for word in options.command)
+    env = {**environ, **{f"SHIM_{name.upper()}": text for name, text in places.items()}}
+    if options.ca_env and "ca_file" in places:
+        env |= dict.fromkeys(_CA_VARIABLES, places["ca_file"])
     if options.proxy_env:
         for name in _PROXY_VARIABLES:
             env[name] = env[name.lower()] = PROXY_URL
@@ -111,9 +135,9 @@ def _setup(options: Options, environ: Mapping[str, str], folder: Path) -> Setup:
     return Setup(argv, env, overlay, tuple(hidden), options.own_stdout)
 
 
-def fill(word: str) -> str:
+def fill(word: str, places: Mapping[str, str] = PLACES) -> str:
     """One word of the command with its placeholders filled in; other braces stay as they are."""
-    for name, text in PLACES.items():
+    for name, text in places.items():
         word = word.replace(f"{{{name}}}", text)
     return word
 
@@ -121,12 +145,24 @@ def fill(word: str) -> str:
 class _Check:
     """The program's life, as its namespace tells it."""
 
-    def __init__(self, options: Options, space: Namespace, folder: Path, began: float, pcap: BinaryIO | None) -> None:
+    def __init__(
+        self,
+        options: Options,
+        space: Namespace,
+        folder: Path,
+        began: float,
+        canaries: Canaries,
+        authority: Authority | None,
+        pcap: BinaryIO | None,
+    ) -> None:
         self._options = options
         self._space = space
         self._folder = folder
         self._began = began
-        self._trap = Trap(space.trap, space.trap_kind, space.who, pcap)
+        self._canaries = canaries
+        self._authority = authority
+        self._untrusted = False
+        self._trap = Trap(space.trap, space.trap_kind, space.who, pcap, canaries)
         self._go = asyncio.Event()
         self._over = asyncio.Event()
         self._alone = asyncio.Event()
@@ -169,7 +205,7 @@ class _Check:
                 self._space.start()
                 await self._wait_for_end()
             if self._started and not self._alone.is_set():
-                return not await _within(self._alone, LINGER_S)
+                return not await _within(self._alone, self._options.linger_s)
             return False
         finally:
             look.cancel()
@@ -228,12 +264,13 @@ class _Check:
         if isinstance(choice, Address):
             serving.use(choice)
             yield
-        elif choice == SANDBOX:
+        elif self._authority is not None:
             address = Address(path=str(self._folder / "socks"))
-            sandbox = Sandbox(address.path)
+            sandbox = Sandbox(address.path, Pages(self._canaries), self._authority)
             await sandbox.start()
             serving.use(address)
             yield
+            self._untrusted = sandbox.is_untrusted
             await sandbox.close()
         else:
             async with self._tor(choice, serving, tasks):
@@ -265,8 +302,8 @@ class _Check:
     def _result(self, serving: Serving, left: bool) -> Run:
         space, options = self._space, self._options
         departures = [
-            Departure(seen.at, seen.packet, count, seen.process, seen.process_reason)
-            for seen, count in self._trap.sightings()
+            Departure(seen.at, seen.packet, count, seen.process, seen.process_reason, canary)
+            for seen, count, canary in self._trap.sightings()
         ]
         return Run(
             options.command,
@@ -279,6 +316,8 @@ class _Check:
                 tuple(space.families),
                 tuple(space.hidden),
                 options.interactive,
+                os.geteuid() == 0,
+                os.uname().release,
             ),
             None,
             self._started,
@@ -289,6 +328,9 @@ class _Check:
             tuple(serving.events),
             tuple(departures),
             self._trap.uncounted,
+            self._canaries,
+            self._untrusted,
+            options.linger_s,
         )
 
 

@@ -13,6 +13,7 @@ import time
 from typing import BinaryIO
 
 from shim.lab import packets
+from shim.lab.canary import Canaries
 from shim.lab.namespace import Ask
 from shim.lab.packets import Packet
 from shim.model import Process
@@ -48,13 +49,25 @@ class Sighting:
 
 
 class Trap:
-    """Reads `descriptor`, of a TUN device or (`kind` veth) of a raw socket. `who` names senders."""
+    """Reads `descriptor`, of a TUN device or (`kind` veth) of a raw socket.
 
-    def __init__(self, descriptor: int, kind: str, who: Ask, pcap: BinaryIO | None = None) -> None:
+    `who` names senders; the names of `canaries` are looked for in every packet.
+    """
+
+    def __init__(
+        self,
+        descriptor: int,
+        kind: str,
+        who: Ask,
+        pcap: BinaryIO | None = None,
+        canaries: Canaries = Canaries(),  # noqa: B008 - a value that nobody changes
+    ) -> None:
         self._fd = descriptor
         self._raw = None if kind == "tun" else socket.socket(fileno=os.dup(descriptor))
         self._who = who
         self._pcap = pcap
+        self._canaries = canaries
+        self._found: dict[tuple[object, ...], str] = {}
         self._counts: dict[tuple[object, ...], int] = {}
         self._seen: list[Sighting] = []
         self.uncounted = 0
@@ -62,9 +75,10 @@ class Trap:
         if pcap is not None:
             pcap.write(_PCAP_HEAD)
 
-    def sightings(self) -> list[tuple[Sighting, int]]:
-        """Each conversation with the number of its packets, in the order of their first."""
-        return [(seen, self._counts[seen.packet.flow]) for seen in self._seen]
+    def sightings(self) -> list[tuple[Sighting, int, str | None]]:
+        """Each conversation with the number of its packets and the canary in them, in the order of their first."""
+        flows = ((seen, seen.packet.flow) for seen in self._seen)
+        return [(seen, self._counts[flow], self._found.get(flow)) for seen, flow in flows]
 
     def on_readable(self) -> bool:
         """Take what is there; True when there may be more."""
@@ -100,6 +114,8 @@ class Trap:
         if self._pcap is not None:
             self._pcap.write(_PCAP_RECORD.pack(int(at), int(at % 1 * 1e6), len(raw), len(raw)) + raw)
         self._count(packet, at)
+        if packet.flow in self._counts and (canary := self._canaries.role_in(raw)) is not None:
+            self._found.setdefault(packet.flow, canary)
         answer = packets.refusal(raw)
         if answer is not None:
             self._answer(answer, way_back)

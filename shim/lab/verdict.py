@@ -12,6 +12,7 @@ from enum import StrEnum
 from shim.events import Event, LeakFound, RequestDecided, UpstreamFailed
 from shim.judge.endpoints import RESOLVERS_DATE
 from shim.judge.names import NameKind, kind_of
+from shim.lab.canary import Canaries, Canary
 from shim.lab.packets import Kind, Packet
 from shim.model import Confidence, LeakKind, Process
 from shim.value import value
@@ -40,24 +41,30 @@ EXIT_STATUS = {Outcome.NO_LEAK: 0, Outcome.LEAK: 1, Outcome.INCONCLUSIVE: 3}
 
 @value
 class Departure:
-    """A conversation that tried to leave past the proxy: its first packet, how many there were, and who sent it."""
+    """A conversation that tried to leave past the proxy: its first packet, how many there were, and who sent it.
+
+    `canary` is the role of the canary whose name was in one of them.
+    """
 
     at: float
     packet: Packet
     count: int = 1
     process: Process | None = None
     process_reason: str | None = None
+    canary: str | None = None
 
 
 @value
 class Isolation:
-    """What the namespace was like."""
+    """What the namespace was like; `root` that the program ran as root, `kernel` the release of the system."""
 
     user_namespace: bool
     trap: str
     families: tuple[int, ...]
     hidden: tuple[str, ...]
     interactive: bool = False
+    root: bool = False
+    kernel: str = ""
 
 
 @value
@@ -65,7 +72,8 @@ class Run:
     """All that is known of one run. `status` is the program's own, negative for the signal that ended it.
 
     `failure` says why there was no isolation (step and cause), `start_error` why the program could not be started,
-    `stopped` that we ended it (`timeout`, `interrupted`), `left_running` that we ended what it had left behind.
+    `stopped` that we ended it (`timeout`, `interrupted`), `left_running` that we ended what it had left behind
+    after `linger_s`, `untrusted` that some connection broke off over the sandbox's certificate.
     """
 
     command: tuple[str, ...]
@@ -82,11 +90,17 @@ class Run:
     events: tuple[Event, ...] = ()
     departures: tuple[Departure, ...] = ()
     uncounted: int = 0
+    canaries: Canaries = Canaries()
+    untrusted: bool = False
+    linger_s: float = 2.0
 
 
 @value
 class Finding:
-    """One thing that was found, and how often. `leak` is False for what is worth telling but gives nothing away."""
+    """One thing that was found, and how often. `leak` is False for what is worth telling but gives nothing away.
+
+    `canary` is the role of the canary that it names: no other program can have known it.
+    """
 
     at: float
     kind: LeakKind
@@ -102,6 +116,7 @@ class Finding:
     count: int = 1
     event: LeakFound | None = field(default=None, repr=False)
     packet: Kind | None = None
+    canary: str | None = None
 
     @property
     def source(self) -> str:
@@ -129,6 +144,15 @@ class Report:
         return EXIT_STATUS[self.outcome]
 
     @property
+    def canaries(self) -> tuple[tuple[Canary, int, bool], ...]:
+        """Each canary: how many requests for it by name the proxy got, and whether it leaked."""
+        run = self.run
+        hosts = [str(event.request.host) for event in run.events if isinstance(event, RequestDecided)]
+        asked = list(map(run.canaries.role_of, hosts))
+        leaked = {found.canary for found in self.leaks}
+        return tuple((each, asked.count(each.role), each.role in leaked) for each in run.canaries)
+
+    @property
     def leaks(self) -> tuple[Finding, ...]:
         """The findings that make the verdict."""
         return tuple(found for found in self.findings if found.leak)
@@ -141,7 +165,8 @@ class Report:
 
 def report(run: Run) -> Report:
     """Judge one run."""
-    findings = tuple(sorted(_merged([*_of_events(run.events), *map(_of_departure, run.departures)]), key=_order))
+    seen = [*_of_events(run), *map(_of_departure, run.departures)]
+    findings = tuple(sorted(_merged(seen), key=_order))
     requests = sum(isinstance(event, RequestDecided) for event in run.events)
     outcome, reason = _judge(run, any(found.leak for found in findings), requests)
     return Report(run, outcome, reason, findings, requests, tuple(_covered(run)), tuple(_not_covered(run)))
@@ -162,10 +187,10 @@ def _judge(run: Run, leak: bool, requests: int) -> tuple[Outcome, str | None]:
     return Outcome.NO_LEAK, None
 
 
-def _of_events(events: Iterable[Event]) -> Iterator[Finding]:
+def _of_events(run: Run) -> Iterator[Finding]:
     """The last revision of each finding."""
     last: dict[str, LeakFound] = {}
-    for event in events:
+    for event in run.events:
         if isinstance(event, LeakFound) and event.revision >= last.get(event.finding, event).revision:
             last[event.finding] = event
     for event in last.values():
@@ -187,6 +212,7 @@ def _of_events(events: Iterable[Event]) -> Iterator[Finding]:
             event.process_reason,
             evidence,
             event=replace(event, confidence=confidence),
+            canary=run.canaries.role_of(event.name),
         )
 
 
@@ -221,6 +247,7 @@ def _of_departure(gone: Departure) -> Finding:
         (f"packet_{packet.kind}", f"bytes_{packet.length}"),
         gone.count,
         packet=packet.kind,
+        canary=gone.canary,
     )
 
 
@@ -229,7 +256,8 @@ def _merged(findings: Iterable[Finding]) -> list[Finding]:
     merged: dict[tuple[object, ...], Finding] = {}
     for found in findings:
         pid = None if found.process is None else found.process.pid
-        key = found.kind, found.rule, found.leak, found.protocol, found.destination, found.name, pid, found.packet
+        what = found.kind, found.rule, found.leak, found.protocol, found.packet, found.canary
+        key = *what, found.destination, found.name, pid
         first = merged.get(key)
         merged[key] = found if first is None else replace(first, count=first.count + found.count)
     return list(merged.values())
@@ -256,12 +284,16 @@ def _not_covered(run: Run) -> Iterator[str]:
         return
     if run.isolation.user_namespace:
         yield "setuid"
+    elif run.isolation.root:
+        yield "root"
     if run.isolation.interactive:
         yield "session"
     if run.stopped is not None:
         yield run.stopped
     if run.left_running:
         yield "left_running"
+    if run.untrusted:
+        yield "tls"
     if run.uncounted:
         yield "uncounted"
     if any(isinstance(event, UpstreamFailed) for event in run.events):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
+from shim.lab.formats import text
 from shim.lab.formats.plain import Keys, keys
 from shim.lab.verdict import Report
 from shim.locale import Catalogue
@@ -54,6 +55,9 @@ def _page(plain: Keys, texts: Catalogue) -> Iterator[str]:
     yield f"<h2>{escape(texts.text('check.title.run'))}</h2>\n<dl>"
     for key in ("started", "seconds", "requests", "command_status", "upstream"):
         yield f"<dt>{escape(texts.text(f'check.key.{key}'))}</dt><dd>{escape(str(plain[key]))}</dd>"
+    if plain["isolation"] and "kernel" in plain["isolation"]:
+        line = text.isolation(plain["isolation"], texts)
+        yield f"<dt>{escape(texts.text('check.key.isolation'))}</dt><dd>{escape(line)}</dd>"
     yield "</dl>"
     for title in ("covered", "not_covered"):
         if plain[title]:
@@ -72,6 +76,7 @@ def _finding(found: Keys, texts: Catalogue) -> Iterator[str]:
         "process": None if process is None else f"{process['name']} (pid {process['pid']}) {process['exe'] or ''}",
         "time": f"{found['time']} (+{found['after_s']} s)",
         "count": found["count"],
+        "canary": found["canary"] and texts.text("check.line.canary", role=found["canary"]),
         "evidence": ", ".join(found["evidence"]),
         "advice": found["advice"],
     }

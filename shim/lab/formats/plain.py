@@ -40,6 +40,11 @@ def keys(report: Report, texts: Catalogue, *, reveal: bool = True) -> Keys:
         "notes": [found for found in findings if not found["leak"]],
         "covered": [_code(code, "covered", texts) for code in report.covered],
         "not_covered": [_code(code, "not_covered", texts) for code in report.not_covered],
+        "canaries": [
+            {"role": each.role, "name": name(each.host, reveal), "requests": asked, "leaked": leaked}
+            for each, asked, leaked in report.canaries
+        ],
+        "linger_s": run.linger_s,
         "isolation": _isolation(report),
         "program_version": __version__,
         "rules_version": RULES_VERSION,
@@ -62,6 +67,7 @@ def _finding(found: Finding, began: float, texts: Catalogue, reveal: bool) -> Ke
         "protocol": found.protocol,
         "destination": destination(found.destination, reveal),
         "name": None if found.name is None else name(found.name, reveal),
+        "canary": found.canary,
         "time": _time(found.at),
         "after_s": round(max(found.at - began, 0.0), 3),
         "count": found.count,
@@ -113,6 +119,8 @@ def _isolation(report: Report) -> Keys | None:
         "ip_versions": list(isolation.families),
         "hidden": list(isolation.hidden),
         "interactive": isolation.interactive,
+        "root": isolation.root,
+        "kernel": isolation.kernel,
     }
 
 

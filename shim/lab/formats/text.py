@@ -31,7 +31,15 @@ def _lines(plain: Keys, texts: Catalogue) -> Iterator[str]:
         if plain[title]:
             yield texts.text(f"check.title.{title}")
         yield from (f"  - {each['text']}" for each in plain[title])
+    if plain["isolation"] and "kernel" in plain["isolation"]:
+        yield isolation(plain["isolation"], texts)
     yield texts.text("check.line.versions", program=plain["program_version"], rules=plain["rules_version"])
+
+
+def isolation(about: Keys, texts: Catalogue) -> str:
+    """One line on what the namespace was like."""
+    who = texts.text(f"check.who.{'root' if about['root'] else 'user'}")
+    return texts.text("check.line.isolation", who=who, kernel=about["kernel"], trap=about["trap"])
 
 
 def _finding(found: Keys, texts: Catalogue) -> Iterator[str]:
@@ -40,5 +48,7 @@ def _finding(found: Keys, texts: Catalogue) -> Iterator[str]:
     about = f"{found['rule']} {found['kind']} ({found['confidence']}){count}"
     yield f"  {found['after_s']:7.3f} s  {about}  {what}".rstrip()
     yield f"             {found['message']}"
+    if found["canary"]:
+        yield f"             {texts.text('check.line.canary', role=found['canary'])}"
     if found["packet"]:
         yield f"             {texts.text('check.line.advice', advice=found['advice'])}"
