@@ -199,3 +199,23 @@ def test_resolved_by_tor_the_page_loads_and_no_leak_is_confirmed(upstream: Upstr
         assert visit.shim.decided()["exposure"] == "resolved_by_tor"
         visit.shim.stop()
         assert visit.shim.find("leak_found", confidence="confirmed") == []
+
+
+@pytest.mark.parametrize(("refusal", "goes_on"), [("NXDOMAIN", False), ("REFUSED", True)])
+def test_what_is_refused_is_asked_of_nobody_else(
+    refusal: str, goes_on: bool, upstream: Upstream, tmp_path: Path
+) -> None:
+    """glibc takes a server that says REFUSED for a broken one, and asks the next `nameserver`; NXDOMAIN ends it."""
+    require_namespaces()
+    require_program("getent")
+    config = tmp_path / "shim.toml"
+    config.write_text(f'[dns]\nrefusal = "{refusal}"\n')
+    with (
+        Namespace(tmp_path, {}, resolver="127.0.0.1\nnameserver 127.0.0.2") as space,
+        Shim("--dns", "127.0.0.1:53", config=config, upstream=upstream.unix, prefix=space.prefix) as sensor,
+        Shim("--dns", "127.0.0.2:53", upstream=upstream.unix, prefix=space.prefix) as next_server,
+    ):
+        assert space.run(["getent", "ahosts", "www.example.com"]).returncode == 2, "it is not found"
+        assert sensor.wait_for("dns_query", qname="www.example.com")["rcode"] == refusal
+        next_server.stop()  # all that it has seen is in its log
+        assert bool(next_server.find("dns_query", qname="www.example.com")) is goes_on
