@@ -74,7 +74,8 @@ class Attributed:
     def _identified(self, event: ProcessIdentified) -> Findings:
         outcome = event.process, None if event.process is not None else event.reason
         self._known.put(event.subject, outcome, event.at)
-        return *self._ready(self._inner(event)), *self._release(event.subject, outcome)
+        findings, released = self._inner(event), self._release(event.subject, outcome)
+        return (*self._ready(findings), *released) if findings else released
 
     def _release(self, subject: str, outcome: Outcome) -> Findings:
         return tuple(self._told(found, outcome) for found in self._waiting.pop(subject, ()))

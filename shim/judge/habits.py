@@ -52,8 +52,9 @@ class Habits:
         if port not in NAMED_PORTS:
             habit.other_at = at
             return False
-        habit.addresses.pop(number(address), None)
-        habit.addresses[number(address)] = at
+        key = number(address)
+        habit.addresses.pop(key, None)
+        habit.addresses[key] = at
         if len(habit.addresses) > ENOUGH:
             del habit.addresses[next(iter(habit.addresses))]
         oldest = at - MIN_AGE_S
