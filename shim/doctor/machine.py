@@ -40,21 +40,21 @@ class Machine:
 
     def resolv_conf(self) -> ResolvConf | None:
         """None without the file."""
-        text = self._text(RESOLV_CONF)
+        text = self.text(RESOLV_CONF)
         return None if text is None else resolv_conf(text)
 
     def hosts_sources(self) -> tuple[str, ...]:
         """Where the C library looks names up."""
-        return hosts_sources(self._text(NSSWITCH_CONF) or "")
+        return hosts_sources(self.text(NSSWITCH_CONF) or "")
 
     def uplinks(self) -> ResolvConf | None:
         """Whom systemd-resolved asks, but for servers at another port than 53, which it leaves out."""
-        text = self._text(UPLINKS)
+        text = self.text(UPLINKS)
         return None if text is None else resolv_conf(text)
 
     def resolved(self) -> Resolved:
         """How systemd-resolved is set."""
-        main = [text for place in _RESOLVED_PLACES if (text := self._text(f"{place}/{_RESOLVED_CONF}")) is not None]
+        main = [text for place in _RESOLVED_PLACES if (text := self.text(f"{place}/{_RESOLVED_CONF}")) is not None]
         drop_ins: dict[str, str] = {}
         for place in _RESOLVED_PLACES:
             for path in sorted(self._path(f"{place}/{_RESOLVED_CONF}.d").glob("*.conf")):
@@ -78,10 +78,6 @@ class Machine:
                 if count <= MAX_FILES:
                     yield f"/{path.relative_to(self._root)}", self._read(path)
 
-    def text(self, place: str) -> str | None:
-        """The text of a file; None where it cannot be read."""
-        return self._text(place)
-
     def tor_version(self) -> torrc.Version | None:
         """Of Debian's package, if it is installed; nothing is started to learn it."""
         try:
@@ -102,7 +98,8 @@ class Machine:
     def _path(self, place: str) -> Path:
         return self._root / place.lstrip("/")
 
-    def _text(self, place: str) -> str | None:
+    def text(self, place: str) -> str | None:
+        """The text of a file; None where it cannot be read."""
         return self._read(self._path(place))
 
     def _read(self, path: Path) -> str | None:

@@ -54,8 +54,9 @@ def look(machine: Machine, environ: Mapping[str, str]) -> Iterator[Remark]:
             yield from (
                 _unreadable(place) if text is None else _told(program, place, proxy_settings.mozilla(text, user, last))
             )
+    version = machine.tor_version()
     for place, text in machine.files(TORRCS, environ):
-        yield from _unreadable(place) if text is None else torrc.look(place, text, machine.tor_version())
+        yield from _unreadable(place) if text is None else torrc.look(place, text, version)
 
 
 def _told(program: str, place: str, settings: Iterable[Setting]) -> Iterator[Remark]:

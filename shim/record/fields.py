@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from shim import events
-from shim.config import Config, flat
 from shim.events import Event
 from shim.locale import Catalogue
 from shim.model import Peer, Process, endpoint
@@ -20,7 +19,6 @@ from shim.record.scrub import SCRUBBED, code, destination, name, offers, printab
 
 Keys = dict[str, Any]
 
-_SETTINGS = frozenset(flat(Config()))
 
 DEBUG, INFO, WARNING, ERROR = "debug", "info", "warning", "error"
 
@@ -188,8 +186,12 @@ def _state_failed(event: events.StateFailed, view: View) -> Keys:
 
 
 def _setting_unused(event: events.SettingUnused, view: View) -> Keys:
+    from shim.config.problems import (
+        KEYS,
+    )  # loaded by whoever publishes this; without it a replay starts in half the time
+
     texts = {"setting": event.setting, "needs": event.needs}
-    return {key: text if text in _SETTINGS else name(text, view.reveal) for key, text in texts.items()}
+    return {key: text if text in KEYS else name(text, view.reveal) for key, text in texts.items()}
 
 
 def _config_reloaded(event: events.ConfigReloaded, view: View) -> Keys:

@@ -6,15 +6,16 @@ from collections.abc import Iterator
 from html import escape
 
 from shim.lab.formats import text
+from shim.lab.formats.page import FONTS, document
 from shim.lab.formats.plain import Keys, keys
 from shim.lab.verdict import Report
 from shim.locale import Catalogue
 
-_STYLE = """
-:root{--ink:#1c2430;--dim:#5b6675;--line:#d9dee5;--paper:#fff;--leak:#b3261e;--no_leak_observed:#1b6e3c;--inconclusive:#8a5a00}
+_STYLE = (
+    f"body{{font:16px/1.55 {FONTS}}}"
+    + """
 *{box-sizing:border-box}
-body{margin:0 auto;max-width:60rem;padding:2rem 1.25rem;color:var(--ink);background:var(--paper);
-font:16px/1.55 system-ui,"Hiragino Sans","Noto Sans CJK JP","Yu Gothic",sans-serif}
+body{margin:0 auto;max-width:60rem;padding:2rem 1.25rem;color:var(--ink);background:var(--paper)}
 h1{margin:0;font-size:1.9rem;line-height:1.2}h2{margin:2rem 0 .6rem;font-size:1.15rem}
 header{border-left:.5rem solid var(--tone);padding:.4rem 0 .4rem 1rem;color:var(--tone)}
 header p{margin:.3rem 0 0;color:var(--ink)}
@@ -24,25 +25,21 @@ article.leak{border-left:.3rem solid var(--leak)}article p{margin:.35rem 0}
 .dim{color:var(--dim);font-size:.9rem}dl{display:grid;grid-template-columns:max-content 1fr;gap:.25rem 1.2rem;margin:0}
 dt{color:var(--dim)}dd{margin:0;overflow-wrap:anywhere}ul{margin:.3rem 0;padding-left:1.2rem}
 footer{margin-top:2.5rem;border-top:1px solid var(--line);padding-top:.7rem;color:var(--dim);font-size:.9rem}
-@media(prefers-color-scheme:dark){:root{--ink:#e6eaf0;--dim:#9aa6b5;--line:#39424e;--paper:#14181e;--leak:#ff8a80;
---no_leak_observed:#7fd6a1;--inconclusive:#f2c063}}
 @media print{:root{--ink:#000;--dim:#444;--paper:#fff;--leak:#900;--no_leak_observed:#060;--inconclusive:#640}
 body{padding:0;font-size:11pt}}
 """
+)
 
 
 def render(report: Report, texts: Catalogue, *, reveal: bool = True) -> str:
     """One HTML document in the catalogue's language."""
-    return "\n".join(_page(keys(report, texts, reveal=reveal), texts)) + "\n"
-
-
-def _page(plain: Keys, texts: Catalogue) -> Iterator[str]:
+    plain = keys(report, texts, reveal=reveal)
     verdict = escape(texts.text(f"check.verdict.{plain['verdict']}"))
     command = escape(" ".join(plain["command"]))
-    yield f'<!doctype html>\n<html lang="{texts.lang}">\n<head>\n<meta charset="utf-8">'
-    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    yield "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-    yield f"<title>{verdict}: {command}</title>\n<style>{_STYLE}</style>\n</head>\n<body>"
+    return document(texts.lang, f"{verdict}: {command}", _STYLE, "\n".join(_body(plain, verdict, command, texts)))
+
+
+def _body(plain: Keys, verdict: str, command: str, texts: Catalogue) -> Iterator[str]:
     yield f'<header style="--tone:var(--{plain["verdict"]})"><h1>{verdict}</h1><p><code>{command}</code></p>'
     if plain["reason_text"]:
         yield f"<p>{escape(plain['reason_text'])}</p>"
@@ -65,7 +62,7 @@ def _page(plain: Keys, texts: Catalogue) -> Iterator[str]:
             yield from (f"<li>{escape(each['text'])}</li>" for each in plain[title])
             yield "</ul>"
     versions = texts.text("check.line.versions", program=plain["program_version"], rules=plain["rules_version"])
-    yield f"</main>\n<footer>{escape(versions)}</footer>\n</body>\n</html>"
+    yield f"</main>\n<footer>{escape(versions)}</footer>"
 
 
 def _finding(found: Keys, texts: Catalogue) -> Iterator[str]:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from shim.lab.check import fill
 from shim.lab.survey.catalogue import Row
 
 URL = "http://www.example.com/"
@@ -24,6 +25,8 @@ _SPARE_S = 40
 _NUMBER = re.compile(r"\d+(?:\.\d+)+")
 
 Result = dict[str, Any]
+_NOTHING: Result = {"sent": "", "dns": 0, "direct": [], "remedy": "", "reason": ""}
+"""The columns of a row without a report."""
 
 
 def survey(
@@ -47,7 +50,7 @@ def run(row: Row, version: str, lang: str) -> Result:
     """One row. A program that is not there is told as such, never left out."""
     about = {"id": row.id, "client": row.client, "setting": row.setting_in(lang), "version": version}
     if shutil.which(row.program) is None:
-        return {**about, "verdict": "not_installed", "sent": "", "dns": 0, "direct": [], "remedy": "", "reason": ""}
+        return {**about, **_NOTHING, "verdict": "not_installed"}
     with tempfile.TemporaryDirectory(prefix="leakshim-survey-") as home:
         report = _checked(row, Path(home), lang)
     return {**about, **summary(report)}
@@ -56,7 +59,7 @@ def run(row: Row, version: str, lang: str) -> Result:
 def summary(report: Mapping[str, Any] | None) -> Result:
     """What a report says, in a row's columns."""
     if report is None:
-        return {"verdict": "inconclusive", "sent": "", "dns": 0, "direct": [], "remedy": "", "reason": "fault"}
+        return {**_NOTHING, "verdict": "inconclusive", "reason": "fault"}
     leaks = report["leaks"]
     kinds = {leak["kind"] for leak in leaks}
     address = bool(kinds & {"address_only", "local_resolution"})
@@ -82,9 +85,9 @@ def _checked(row: Row, home: Path, lang: str) -> dict[str, Any] | None:
     for name, text in row.files:
         path = home / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(_filled(text, home))
+        path.write_text(fill(_placed(text, home)))
     report = home / ".report.json"
-    words = [_filled(word, home) for word in row.command]
+    words = [_placed(word, home) for word in row.command]  # the other places are filled in by the check itself
     command = [sys.executable, "-c", _START, "check", "--lang", lang, "--format", "json", "--output", str(report)]
     command += ["--timeout", str(row.timeout), *(["--proxy-env"] if row.proxy_env else []), "--", *words]
     environ = {**os.environ, "HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config")}
@@ -97,10 +100,8 @@ def _checked(row: Row, home: Path, lang: str) -> dict[str, Any] | None:
         return None
 
 
-def _filled(text: str, home: Path) -> str:
-    from shim.lab.check import fill
-
-    return fill(text.replace("{home}", str(home)).replace("{url}", URL))
+def _placed(text: str, home: Path) -> str:
+    return text.replace("{home}", str(home)).replace("{url}", URL)
 
 
 def _version(row: Row) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from shim.lab.formats.page import FONTS, document
 from shim.lab.survey.running import Result
 from shim.locale import Catalogue
 from shim.locale.width import columns
@@ -17,11 +18,10 @@ from shim.locale.width import columns
 SCHEMA = 1
 COLUMNS = ("client", "setting", "version", "sent", "dns", "direct", "verdict", "remedy")
 _MARKS = {"leak": "✗", "no_leak_observed": "✓", "inconclusive": "?", "not_installed": "–"}
-_STYLE = """
-:root{--ink:#1c2430;--dim:#5b6675;--line:#d9dee5;--paper:#fff;--leak:#b3261e;--no_leak_observed:#1b6e3c;
---inconclusive:#8a5a00;--not_installed:#5b6675}
-body{margin:0 auto;max-width:76rem;padding:2rem 1.25rem;color:var(--ink);background:var(--paper);
-font:15px/1.5 system-ui,"Hiragino Sans","Noto Sans CJK JP","Yu Gothic",sans-serif}
+_STYLE = (
+    f"body{{font:15px/1.5 {FONTS}}}"
+    + """
+body{margin:0 auto;max-width:76rem;padding:2rem 1.25rem;color:var(--ink);background:var(--paper)}
 h1{margin:0 0 .3rem;font-size:1.8rem}.dim{color:var(--dim)}
 table{border-collapse:collapse;width:100%;margin-top:1.2rem}
 th,td{text-align:left;vertical-align:top;padding:.4rem .5rem;border-bottom:1px solid var(--line)}
@@ -29,17 +29,24 @@ th{font-size:.85rem;color:var(--dim)}td.verdict{white-space:nowrap;font-weight:6
 th,td{word-break:keep-all}td:last-child{word-break:normal;overflow-wrap:anywhere;min-width:14rem}
 tr{break-inside:avoid}tbody th{color:var(--ink);font-size:1rem}
 .leak{color:var(--leak)}.no_leak_observed{color:var(--no_leak_observed)}
-.inconclusive{color:var(--inconclusive)}.not_installed{color:var(--not_installed)}
+.inconclusive{color:var(--inconclusive)}.not_installed{color:var(--dim)}
 ul.sum{list-style:none;display:flex;gap:1.5rem;padding:0;font-weight:600}
-@media(prefers-color-scheme:dark){:root{--ink:#e6eaf0;--dim:#9aa6b5;--line:#39424e;--paper:#14181e;--leak:#ff8a80;
---no_leak_observed:#7fd6a1;--inconclusive:#f2c063;--not_installed:#9aa6b5}}
 @media print{body{padding:0;font-size:9pt}}
 """
+)
 
 
 def render(format: str, results: Sequence[Result], about: Mapping[str, str], texts: Catalogue) -> str:
     """The whole survey in one of FORMATS. `about` says when, where and by which versions it was made."""
     return FORMATS[format](results, about, texts)
+
+
+def read(text: str) -> tuple[dict[str, str], list[Result]]:
+    """What `_json` wrote: about the survey, and its rows. ValueError for anything else."""
+    about = json.loads(text)
+    if not isinstance(about, dict) or about.pop("schema", None) != SCHEMA or not isinstance(about.get("rows"), list):
+        raise ValueError("is no survey of this version")
+    return about, about.pop("rows")
 
 
 def changes(before: Sequence[Result], after: Sequence[Result], texts: Catalogue) -> list[str]:
@@ -89,15 +96,12 @@ def _html(results: Sequence[Result], about: Mapping[str, str], texts: Catalogue)
         f'<li class="{verdict}">{_MARKS[verdict]} {escape(texts.text(f"survey.verdict.{verdict}"))}: {count}</li>'
         for verdict, count in _counts(results).items()
     )
-    return (
-        f'<!doctype html>\n<html lang="{texts.lang}">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
-        f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
-        f'<p class="dim">{escape(_made(about, texts))}</p>\n<ul class="sum">{total}</ul>\n'
+    page = (
+        f'<h1>{title}</h1>\n<p class="dim">{escape(_made(about, texts))}</p>\n<ul class="sum">{total}</ul>\n'
         f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n"
-        f'<p class="dim">{escape(texts.text("survey.limits"))}</p>\n</body>\n</html>\n'
+        f'<p class="dim">{escape(texts.text("survey.limits"))}</p>'
     )
+    return document(texts.lang, title, _STYLE, page)
 
 
 def _html_row(result: Result, texts: Catalogue) -> str:
