@@ -143,10 +143,12 @@ def test_curl_for_real(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().err.count("\n") == len(verdicts)
     found = json.loads(kept.read_text())
     found["rows"] = [{**each, "version": "kept"} for each in found["rows"][:-1]]
+    found["date"] = "2013-03-13"
     kept.write_text(json.dumps(found))
     assert start([*words, "--since", str(out)]) == 1
     err = capsys.readouterr().err
     assert err.count("Version was") == len(verdicts) - 1, "only the missing row was run again"
+    assert {json.loads(file.read_text())["date"] for file in (kept, out)} == {"2013-03-13"}, "when it was begun"
 
 
 def test_rows_that_end_badly_are_told(tmp_path: Path) -> None:

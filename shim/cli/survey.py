@@ -54,8 +54,8 @@ def _survey(
 
     try:
         rows = list(catalogues.load(catalogue).values())
-        known = _kept(resume, table) if resume is not None and resume.exists() else []
-        before = _kept(since, table) if since is not None else []
+        begun, known = _kept(resume, table) if resume is not None and resume.exists() else ({}, [])
+        before = _kept(since, table)[1] if since is not None else []
     except (catalogues.CatalogueError, OSError, ValueError) as error:
         click.echo(str(error), err=True)
         return EXIT_USAGE
@@ -63,7 +63,7 @@ def _survey(
     if unknown := wanted - {row.client.lower() for row in rows}:
         raise click.UsageError(texts.text("survey.no_client", names=", ".join(sorted(unknown))))
     rows = [row for row in rows if not wanted or row.client.lower() in wanted]
-    about = _about(texts.lang)
+    about = _about(texts.lang) | begun  # what was measured then is not of today, nor of another version
     made: list[Result] = list(known)
 
     def told(row: Any, result: Result) -> None:
@@ -85,10 +85,10 @@ def _survey(
     return EXIT_LEAK if "leak" in verdicts else EXIT_OK if "no_leak_observed" in verdicts else EXIT_INCONCLUSIVE
 
 
-def _kept(file: Path, table: Any) -> list[dict[str, Any]]:
-    """The rows of an earlier survey. OSError, ValueError."""
+def _kept(file: Path, table: Any) -> tuple[dict[str, str], list[dict[str, Any]]]:
+    """An earlier survey: about it, and its rows. OSError, ValueError."""
     try:
-        return list(table.read(file.read_text())[1])
+        return table.read(file.read_text())  # type: ignore[no-any-return]
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from None
 
