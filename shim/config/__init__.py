@@ -6,7 +6,7 @@ Nobody reads a file or the environment for a setting after this; nothing here op
 from shim.config.reading import Flag, load
 from shim.config.settings import Config, Limits, Listen, Log, Upstream
 from shim.config.unused import unused
-from shim.config.views import as_toml, changes, flat, needs_restart
+from shim.config.views import as_toml, changes, needs_restart
 
 __all__ = [
     "Config",
@@ -17,7 +17,6 @@ __all__ = [
     "Upstream",
     "as_toml",
     "changes",
-    "flat",
     "load",
     "needs_restart",
     "unused",
