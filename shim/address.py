@@ -57,6 +57,11 @@ class Address:
         """True where only programs of this machine can reach it."""
         return self.is_unix or ip_address(self.host).is_loopback
 
+    @property
+    def is_unspecified(self) -> bool:
+        """True for 0.0.0.0 and [::]: every address of this machine."""
+        return not self.is_unix and ip_address(self.host).is_unspecified
+
     def __str__(self) -> str:
         return f"unix:{self.path}" if self.is_unix else endpoint(self.host, self.port)
 

@@ -3,6 +3,7 @@
     ShimError
     ├── ProtocolError      the other side broke a protocol; carries the reply it is owed
     ├── UpstreamError      the upstream is away or broke SOCKS5
+    ├── ControlError       Tor's control port is away, or lets us not in
     ├── ConfigError        a setting is wrong: file, key, value, what is allowed
     ├── PolicyError        values that no policy can hold: what ConfigError is then made of
     ├── ListenError        an address could not be listened on
@@ -37,6 +38,14 @@ class ProtocolError(ShimError):
 
 class UpstreamError(ShimError):
     """The upstream could not be used; `error` is a short code for the log."""
+
+    def __init__(self, error: str) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+class ControlError(ShimError):
+    """Tor's control port could not be used; `error` is a short code for the log."""
 
     def __init__(self, error: str) -> None:
         super().__init__(error)

@@ -11,7 +11,18 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address
 
-from shim.model import Action, Answer, Confidence, DnsAnswer, LeakKind, Peer, Process, Request, Verdict
+from shim.model import (
+    Action,
+    Answer,
+    Command,
+    Confidence,
+    DnsAnswer,
+    LeakKind,
+    Peer,
+    Process,
+    Request,
+    Verdict,
+)
 from shim.value import value
 
 
@@ -116,6 +127,52 @@ class TorBootstrapped:
 
 
 @value
+class TorAsked:
+    """Tor says at its control port that it was asked for something, and it was not the shim that asked.
+
+    `stream` is an opaque id, unique in a run. `source` is the client's end, HOST:PORT; or unix:PATH of Tor's listener,
+    behind which all clients look alike; None where Tor tells none. `dangerous` is Tor's own warning that it was given
+    only an address, `refused` that SafeSocks let it no further. `confidence` says how sure it is that the shim's own
+    request cannot be meant.
+    """
+
+    at: float
+    stream: str
+    source: str | None
+    protocol: str
+    command: Command
+    destination: str
+    dangerous: bool
+    refused: bool
+    confidence: Confidence
+
+
+@value
+class ControlConnected:
+    """Tor's control port `control` tells from now on what Tor is asked for."""
+
+    at: float
+    control: str
+
+
+@value
+class ControlFailed:
+    """Tor's control port cannot be used, or no longer; `error` is a short code. It is tried again."""
+
+    at: float
+    control: str
+    error: str
+
+
+@value
+class ControlDropped:
+    """`count` of the things that Tor told came faster than they could be taken, and were not looked at."""
+
+    at: float
+    count: int
+
+
+@value
 class ConnectionClosed:
     """An accepted connection has ended, for whatever reason.
 
@@ -177,7 +234,7 @@ class StateFailed:
 
 @value
 class ProcessSought:
-    """A look-up of who sent `subject` (a `conn`) has begun; its findings wait for the ProcessIdentified."""
+    """A look-up of who sent `subject` (a `conn` or `stream`) has begun; its findings wait for the ProcessIdentified."""
 
     at: float
     subject: str
@@ -185,7 +242,7 @@ class ProcessSought:
 
 @value
 class ProcessIdentified:
-    """A look-up has ended: the program that sent `subject` (a `conn` or `query`), or the reason why it is unknown."""
+    """A look-up has ended: the program that sent `subject` (`conn`, `query`, `stream`), or why it is unknown."""
 
     at: float
     subject: str
@@ -197,7 +254,7 @@ class ProcessIdentified:
 class LeakFound:
     """A finding, or a higher revision of one. `advice` is a message id of the catalogue.
 
-    `count` is 1 for the first finding of this program, kind and name, 2 for the next.
+    `count` is 1 for the first finding of this program, kind and name, 2 for the next. `stream` is that of a TorAsked.
     `offers` is that of the request, for whoever knows programs by it.
     """
 
@@ -220,6 +277,7 @@ class LeakFound:
     process_reason: str | None = "off"
     prevented: bool | None = None
     count: int = 1
+    stream: str | None = None
     offers: str = ""
 
 
@@ -303,6 +361,10 @@ Event = (
     | UpstreamFailed
     | UpstreamChanged
     | TorBootstrapped
+    | TorAsked
+    | ControlConnected
+    | ControlFailed
+    | ControlDropped
     | ConnectionClosed
     | DnsQueried
     | QueriesDropped

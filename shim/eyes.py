@@ -6,13 +6,16 @@ Joins two parts of one floor that must not know each other; decides nothing.
 from __future__ import annotations
 
 from _socket import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from shim.address import Address
 from shim.model import Peer, Process, Sought
 from shim.witness.attributor import TIMEOUT_S, Attributor
 from shim.witness.clues import Clue, Endpoint, Flow, of_connection
-from shim.witness.looking import BUSY, TIMEOUT, Sighting
+from shim.witness.looking import BUSY, GONE, OTHER_NAMESPACE, TIMEOUT, Sighting
+
+_ELSEWHERE = (GONE, OTHER_NAMESPACE)
+"""Why there is no socket between two ends: perhaps because one of them is not the right one."""
 
 Seen = tuple[Process | None, str | None]
 """The process, or the reason why there is none."""
@@ -34,6 +37,17 @@ class Eyes:
             conn, of_connection(sock), lambda sighting: then(sighting.process, _sought(sighting)), within_s=TIMEOUT_S
         )
 
+    def client_of_tor(self, stream: str, source: str, transport: str, listeners: Iterable[Address]) -> None:
+        """Look up who has asked Tor from `source`, HOST:PORT: by the one of Tor's listeners that it is connected to."""
+        client, clue = _endpoint(source), None
+        for listener in listeners:
+            server = Endpoint(client.host if listener.is_unspecified else listener.host, listener.port)
+            clue = Flow("udp" if transport == "udp" else "tcp", client, server, query=transport == "udp")
+            seen = self._attributor.try_now(clue)
+            if seen is None or seen.reason not in _ELSEWHERE:
+                break
+        self._attributor.identify(stream, clue)
+
     def glance(self, peer: Peer, listener: str, transport: str) -> Seen | None:
         """Who asked this query, if that can be said at once."""
         sighting = self._attributor.try_now(_clue(peer, listener, transport))
@@ -43,6 +57,11 @@ class Eyes:
         """The same with a search, which ends in time for the reply."""
         clue = _clue(peer, listener, transport)
         self._attributor.identify(query, clue, lambda sighting: then(_seen(sighting)))
+
+
+def _endpoint(text: str) -> Endpoint:
+    host, _, port = text.rpartition(":")
+    return Endpoint(host.strip("[]"), int(port))
 
 
 def _clue(peer: Peer, listener: str, transport: str) -> Clue:

@@ -25,12 +25,14 @@ from shim.events import (
     ProcessIdentified,
     ProcessSought,
     RequestDecided,
+    TorAsked,
 )
 from shim.judge.attributed import fold
 from shim.judge.hosts import address_from_text
 from shim.model import (
     Action,
     Command,
+    Confidence,
     Decision,
     DnsAnswer,
     Exposure,
@@ -180,6 +182,20 @@ def _dns_query(at: float, keys: Keys) -> DnsQueried:
     )
 
 
+def _tor_asked(at: float, keys: Keys) -> TorAsked:
+    return TorAsked(
+        at,
+        _text(keys, "stream"),
+        _text_or_none(keys, "source"),
+        _text(keys, "protocol"),
+        Command(keys["command"]),
+        _text(keys, "destination"),
+        keys["dangerous"] is True,
+        keys["refused"] is True,
+        Confidence(keys["confidence"]),
+    )
+
+
 def _process_sought(at: float, keys: Keys) -> ProcessSought:
     return ProcessSought(at, _text(keys, "subject"))
 
@@ -194,6 +210,7 @@ _READERS: Mapping[str, Callable[[float, Keys], Event]] = {
     "handshake_failed": _handshake_failed,
     "first_bytes_seen": _first_bytes_seen,
     "dns_query": _dns_query,
+    "tor_asked": _tor_asked,
     "process_sought": _process_sought,
     "process_identified": _process_identified,
 }

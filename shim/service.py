@@ -19,6 +19,7 @@ from socket import socket
 
 from shim.address import Address
 from shim.advice import table
+from shim.around import Around
 from shim.config import Config, Limits, Upstream, changes, needs_restart, unused
 from shim.errors import ConfigError
 from shim.events import ConfigRejected, ConfigReloaded, Draining, Event, Fault, Ready, SettingUnused, UpstreamFailed
@@ -46,6 +47,7 @@ from shim.sensor.limiter import RateLimiter
 from shim.sensor.responder import Responder
 from shim.sensor.sensor import Pair, address_of, jobs
 from shim.tor.child import TorChild
+from shim.tor.control import Control
 from shim.tor.discover import CANDIDATES
 from shim.tor.keeper import UpstreamKeeper
 from shim.witness.attributor import Attributor
@@ -103,6 +105,7 @@ class Service:
             self._eyes = Eyes(self._attributor)
             self._plane.identify = self._eyes.connection
             self._plane.whose = self._eyes.owner
+        self._control = self._new_control(loop)
         self._listeners: list[Listener] = []
         self._keeper: UpstreamKeeper | None = None
 
@@ -129,12 +132,26 @@ class Service:
             gc.set_threshold(GC_THRESHOLD)
             if not self._workers.index:
                 self._publish_ready(*bound, tuple(map(address_of, dns)))
+            if self._control is not None:
+                self._control.start()
             await self._stop.wait()
             await self._drain()
             for task in running:
                 task.cancel()
         self._end()
         return 0
+
+    def _new_control(self, loop: asyncio.AbstractEventLoop) -> Control | None:
+        """Who listens to Tor's control port, if that is wanted; told of every socket that the data plane makes."""
+        upstream = self._config.upstream
+        if upstream.control is None:
+            return None
+        around = Around(self._bus.publish, None if self._eyes is None else self._eyes.client_of_tor)
+        password = Path(upstream.control_password_file) if upstream.control_password_file else None
+        control = Control(upstream.control, password, around.asked, self._bus.publish, loop.call_soon_threadsafe)
+        around.listeners = lambda: control.listeners
+        self._plane.opened = around.opened
+        return control
 
     def _listen(self, sockets: Sequence[socket], codec: type[SocksServer] | type[HttpConnectServer]) -> tuple[str, ...]:
         listeners = [Listener(self._plane, sock, codec) for sock in sockets]
@@ -227,6 +244,8 @@ class Service:
             for owner in self._poller.owners():
                 owner.abort("shutdown")
             self._poller.close()
+            if self._control is not None:
+                self._control.close()
             self._attributor.close()
         finally:
             self._bus.flush()

@@ -90,6 +90,14 @@ SAMPLES: tuple[Event, ...] = (
     events.UpstreamChanged(AT, "127.0.0.1:9050"),
     events.UpstreamChanged(AT, None),
     events.TorBootstrapped(AT, 75, "Loading relay descriptors"),
+    events.TorAsked(
+        AT, "t1", "127.0.0.1:41360", "socks5", Command.CONNECT, "host.example:443", False, False, Confidence.CONFIRMED
+    ),
+    events.TorAsked(AT, "t2", None, "socks4", Command.CONNECT, "93.184.216.34:80", True, True, Confidence.PROBABLE),
+    events.ControlConnected(AT, "127.0.0.1:9051"),
+    events.ControlFailed(AT, "unix:/run/tor/control", "wrong_password"),
+    events.ControlFailed(AT, "127.0.0.1:9051", "no_stem"),
+    events.ControlDropped(AT, 17),
     events.ConnectionClosed(AT, "c1", 1820, 48211, 0.2101234, "client_closed"),
     events.DnsQueried(
         AT, "q1", TCP, LISTENER, "udp", "host.example", "A", "NOERROR", DnsAnswer.TOR, (IPv4Address("93.184.216.34"),)
@@ -109,6 +117,7 @@ SAMPLES: tuple[Event, ...] = (
     events.ProcessIdentified(AT, "q1", None, "shared_resolver"),
     leak(LeakKind.ADDRESS_ONLY, "advice.address_only.socks5", process=CURL),
     leak(LeakKind.ADDRESS_ONLY, "advice.address_only.socks4", name="host.example", query="q1", prevented=True, count=3),
+    leak(LeakKind.DIRECT_TRAFFIC, "advice.direct_traffic", conn=None, stream="t1", rule="L25"),
     leak(LeakKind.NOT_SOCKS, "advice.not_socks.tls", protocol="tcp", port=None, destination="", action=Action.BLOCK),
     events.ConfigReloaded(AT, ()),
     events.ConfigReloaded(AT, ("listen.socks", "upstream.address")),
@@ -121,8 +130,8 @@ SAMPLES: tuple[Event, ...] = (
 
 OWN = frozenset(
     (
-        *("advice", "conn", "finding", "listener", "mode", "query", "subject", "transport"),
-        *("dashboard", "dns", "http", "socks", "upstream"),
+        *("advice", "conn", "finding", "listener", "mode", "query", "stream", "subject", "transport"),
+        *("control", "dashboard", "dns", "http", "socks", "source", "upstream"),
         *("needs_restart", "problems", "summary"),
     )
 )

@@ -160,6 +160,7 @@ class TestTheLog:
             ("Errors of the upstream", "protocol/socks_client*", {"UpstreamError": 0, "_broken": 0}),
             ("Errors of the upstream", "proxy/*", {"upstream_failed": 0, "_fail": 0, "UpstreamFailed": 2}),
             ("Errors of the upstream", "tor/*", {"UpstreamFailed": 2}),
+            ("Errors of the control port", "tor/*", {"ControlError": 0, "_fail": 0}),
             ("Reasons of an end", "proxy/*", {"_close": 0, "_refuse": 1, "abort": 0, "end": 2, "Side": 0}),
             ("Reasons of an end", "proxy/relay*", {"Side": 1}),
         ],
@@ -255,7 +256,7 @@ def mentioned(pattern: str) -> set[str]:
 
 def judged() -> set[str]:
     """Rules and evidence codes of the judge: the texts of these modules that look like one, but for names of slots."""
-    trees = [ast.parse(source) for source in sources("judge/[bcfopq]*.py")]
+    trees = [ast.parse(source) for where in ("[bcfopq]*", "reconcile*") for source in sources(f"judge/{where}.py")]
     nodes = [node for tree in trees for node in ast.walk(tree)]
     slots = {id(leaf) for node in nodes if _is_slots(node) for leaf in ast.walk(node)}
     texts = [node.value for node in nodes if isinstance(node, ast.Constant) and id(node) not in slots]

@@ -327,7 +327,7 @@ def test_a_place_that_is_no_loaded_module_is_scrubbed(place: str) -> None:
 @pytest.mark.parametrize("view", [REVEALED, SCRUBBED], ids=["revealed", "scrubbed"])
 @given(text=st.text(st.characters(exclude_categories=()), min_size=1))
 def test_nothing_that_a_terminal_obeys_comes_out(view: View, text: str) -> None:
-    spare = frozenset({"advice", "conn", "finding", "mode", "query", "subject", "transport"})
+    spare = frozenset({"advice", "conn", "finding", "mode", "query", "stream", "subject", "transport"})
     for event in SAMPLES:
         _, _, keys = fields(tainted(event, text, spare), view)
         assert all(string.isprintable() for string in strings(keys))

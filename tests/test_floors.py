@@ -18,7 +18,7 @@ FLOORS = [
     {"lab", "doctor", "setup"},
     {"app"},
     {"service"},
-    {"eyes"},
+    {"eyes", "around"},
     {"proxy", "sensor", "witness", "record", "tor", "workers", "health", "replay"},
     {"judge", "protocol"},
     {"value", "model", "events", "errors", "config", "policy", "rule", "address", "locale", "advice", ""},

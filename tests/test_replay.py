@@ -19,10 +19,10 @@ from stories import THERE, V4, Story
 from shim import events
 from shim.advice import table
 from shim.cli import start
-from shim.events import Event, FirstBytesSeen, LeakFound, ProcessIdentified, ProcessSought, RequestDecided
+from shim.events import Event, FirstBytesSeen, LeakFound, ProcessIdentified, ProcessSought, RequestDecided, TorAsked
 from shim.judge.attributed import fold
 from shim.locale import catalogue
-from shim.model import Command, DnsMode, Mode, Peer, Process, Protocol
+from shim.model import Command, Confidence, DnsMode, Mode, Peer, Process, Protocol
 from shim.record.fields import View, fields
 from shim.record.lines import JsonLine
 from shim.record.log import LogSink
@@ -79,6 +79,13 @@ def rich_story(mode: Mode, dns: DnsMode) -> list[Event]:
     story.fail("not_socks", "http")
     story.fail("malformed_name")
     story.fail("not_socks")
+    for number, source in enumerate(("127.0.0.1:41360", "[::1]:4", "unix:/run/tor/socks", None), 1):
+        dangerous, target = number % 2 == 0, "[2001:db8::1]:80" if number == 2 else "www.example.com:443"
+        story.tell(
+            TorAsked(
+                story.at, f"t{number}", source, "socks5", Command.CONNECT, target, dangerous, False, Confidence.PROBABLE
+            )
+        )
     live: list[Event] = []
     folded = fold(table())
     for event in looked_up(story.events):
@@ -92,9 +99,10 @@ def looked_up(told: list[Event]) -> list[Event]:
     events_: list[Event] = []
     waiting: Event | None = None
     for place, event in enumerate(told):
-        seeking = isinstance(event, RequestDecided) and place % 3
+        asked = event.conn if isinstance(event, RequestDecided) else event.stream if isinstance(event, TorAsked) else ""
+        seeking = asked and place % 3
         if seeking:
-            events_.append(ProcessSought(event.at, event.conn))
+            events_.append(ProcessSought(event.at, asked))
         events_.append(event)
         if waiting is not None:
             events_.append(waiting)
@@ -102,7 +110,7 @@ def looked_up(told: list[Event]) -> list[Event]:
         pip = Process(place, "python3", None, 9, ("python3", "pip"), "unit:x", 0, (), "pip", wrapper)
         process = pip if place % 3 == 1 else None
         reason = None if process else "gone"
-        waiting = ProcessIdentified(event.at, event.conn, process, reason) if seeking else None
+        waiting = ProcessIdentified(event.at, asked, process, reason) if seeking else None
     return events_
 
 
@@ -148,7 +156,7 @@ def test_replay_finds_what_was_found_live(mode: Mode, dns: DnsMode, tmp_path: Pa
 
 def test_the_story_is_rich() -> None:
     found = [event for event in rich_story(Mode.WARN, DnsMode.ISSUE) if isinstance(event, LeakFound)]
-    rules = {f"L{number:02d}" for number in (*range(1, 6), *range(6, 9), *range(10, 18), 19, 20, 22, 23, 24, 26)}
+    rules = {f"L{number:02d}" for number in (*range(1, 6), *range(6, 9), *range(10, 18), 19, 20, 22, 23, 24, 25, 26)}
     assert rules <= {each.rule for each in found}
     assert any("candidate:intranet" in each.evidence for each in found)
 

@@ -68,7 +68,9 @@ class Legged(HandTurned):
     def ask(self, address: Address, credentials: Credentials | None = None, *, pipelining: bool = True) -> Asker:
         """Start a leg."""
         asker = Asker()
-        self.leg = UpstreamLeg(self.plane, address, SocksClient(REQUEST, credentials, pipelining=pipelining), asker)
+        self.leg = UpstreamLeg(
+            self.plane, address, REQUEST, SocksClient(REQUEST, credentials, pipelining=pipelining), asker
+        )
         self.leg.start()
         return asker
 

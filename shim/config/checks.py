@@ -43,6 +43,11 @@ def contradictions(config: Config, workers: int) -> Iterator[Problem]:
         for key, address in listeners:
             if _is_reached_at(address, upstream):
                 yield Problem(("upstream.address", key), "config.upstream_is_listener", {"value": shown(str(upstream))})
+    control = config.upstream.control
+    if control is not None:
+        yield from _control_contradictions(config, control, listeners, workers)
+    elif config.upstream.control_password_file:
+        yield Problem(("upstream.control_password_file",), "config.control_password")
     repairing = ["policy.mode"] if config.policy.mode is Mode.REPAIR else []
     repairing += [f"{RULES}[{n}].mode" for n, rule in enumerate(config.policy.rule, 1) if rule.mode is Mode.REPAIR]
     if workers > 1 and repairing:
@@ -50,6 +55,19 @@ def contradictions(config: Config, workers: int) -> Iterator[Problem]:
     if workers > 1 and sensors:
         yield Problem((WORKERS, "listen.dns"), "config.workers_dns", {"value": workers})
     yield from rule_contradictions(config)
+
+
+def _control_contradictions(
+    config: Config, control: Address, listeners: list[tuple[str, Address]], workers: int
+) -> Iterator[Problem]:
+    value = shown(str(control))
+    if control == config.upstream.address:
+        yield Problem(("upstream.control", "upstream.address"), "config.control_is_upstream", {"value": value})
+    for key, address in listeners:
+        if _is_reached_at(address, control):
+            yield Problem(("upstream.control", key), "config.control_is_listener", {"value": value})
+    if workers > 1:
+        yield Problem((WORKERS, "upstream.control"), "config.workers_control", {"value": workers})
 
 
 def _collide(one: Address, other: Address) -> bool:

@@ -25,6 +25,7 @@ _SHOWN_CHARACTERS = 80
 _MESSAGES = {
     "address": "config.address",
     "bool_type": "config.bool",
+    "control": "config.control",
     "dataclass_type": "config.table",
     "enum": "config.choice",
     "file_mode": "config.file_mode",

@@ -54,6 +54,16 @@ def _upstream(value: object) -> Address | Literal["auto"]:
     return address
 
 
+def _control(value: object) -> Address | None:
+    try:
+        address = Address.parse(value) if isinstance(value, str) and value else None
+    except AddressError as error:
+        raise PydanticCustomError("control", "no control port", {"reason": error.reason}) from None
+    if value != "" and (address is None or (address.port == 0 and not address.is_unix)):
+        raise PydanticCustomError("control", "no control port", {"reason": "reason.port_zero"} if address else None)
+    return address
+
+
 def _file_mode(value: object) -> int:
     if isinstance(value, str) and value and set(value) <= set("01234567") and int(value, 8) <= _MAX_MODE:
         return int(value, 8)
@@ -95,6 +105,12 @@ UpstreamAddress = Annotated[
     PlainValidator(_upstream),
     PlainSerializer(str),
     WithJsonSchema({"type": "string", "format": '`"auto"` or ADDR'}),
+]
+ControlAddress = Annotated[
+    Address | None,
+    PlainValidator(_control),
+    PlainSerializer(lambda address: str(address or ""), return_type=str),
+    WithJsonSchema({"type": "string", "format": '`""` or ADDR'}),
 ]
 FileMode = Annotated[
     int,
@@ -144,6 +160,8 @@ class Upstream(Section):
     address: UpstreamAddress = "auto"
     tor_command: Program = "tor"
     pipelining: bool = True
+    control: ControlAddress = None
+    control_password_file: StateFile = ""
     connect_timeout_s: Deadline = 10
     reply_timeout_s: Deadline = 120
 

@@ -17,13 +17,14 @@ _FIXED = (
     "listen.",
     "dns.",
     "upstream.address",
+    "upstream.control",
     "upstream.tor_command",
     "log.format",
     "log.attribution",
     "log.lang",
     "log.color",
 )
-"""What a running shim keeps: its sockets, its upstream (or tor child), and the form of its log."""
+"""What a running shim keeps: its sockets, its upstream (or tor child) and control port, and the form of its log."""
 
 
 def flat(config: Config) -> dict[str, object]:

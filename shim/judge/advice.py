@@ -24,6 +24,9 @@ QUERY_CANARY = "advice.dns_query.canary"
 ONION = "advice.onion_in_dns"
 BESIDE = "advice.dns_beside_proxy"
 
+AROUND = "advice.direct_traffic"
+AROUND_DNS = "advice.direct_traffic.dns"
+
 _OF_QUERIES = (
     *(QUERY, QUERY_OVER_TOR, QUERY_SUFFIX, QUERY_SINGLE_LABEL, QUERY_PROBE, QUERY_SEARCH_TEXT, QUERY_WPAD),
     *(QUERY_LOCAL, QUERY_REVERSE, QUERY_CANARY, ONION, BESIDE),
@@ -47,7 +50,7 @@ _BY_KIND = {
 
 ADVICE_IDS = frozenset(
     (
-        *(STALE, DOH, DNS_PORT, _HTTP_RESOLVED, _NOT_SOCKS),
+        *(STALE, DOH, DNS_PORT, AROUND, AROUND_DNS, _HTTP_RESOLVED, _NOT_SOCKS),
         *_OF_QUERIES,
         *_BY_PROTOCOL.values(),
         *_BY_FOREIGN.values(),

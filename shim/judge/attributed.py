@@ -37,7 +37,9 @@ def _unchanged(found: LeakFound, _process: Process | None, _reason: str | None) 
 
 
 class Attributed:
-    """Feeds `inner`; its findings come out at once, or when their `conn` has been looked up. None is ever lost.
+    """Feeds `inner`; its findings come out at once, or when their `conn` or `stream` has been looked up.
+
+    None is ever lost.
 
     Without `tell` a finding is told with what it came with.
     """
@@ -82,7 +84,7 @@ class Attributed:
 
     def _ready(self, findings: Findings) -> Iterable[LeakFound]:
         for found in findings:
-            subject = found.conn
+            subject = found.conn or found.stream
             if found.query is not None:  # its program was looked up before it was answered
                 subject = None
             if subject is not None and (held := self._waiting.get(subject)) is not None:

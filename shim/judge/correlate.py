@@ -17,6 +17,7 @@ from shim.events import (
     LeakFound,
     ProcessIdentified,
     RequestDecided,
+    TorAsked,
 )
 from shim.judge.beside import Beside, machine_of
 from shim.judge.decide import FORWARD_BY_RULE
@@ -42,6 +43,7 @@ from shim.judge.queries import (
     of_query,
 )
 from shim.judge.recent import Recent
+from shim.judge.reconcile import around
 from shim.model import Command, DnsAnswer, Exposure
 
 ENTRIES = 8192
@@ -74,6 +76,7 @@ class Correlator:
             DnsQueried: self._query,
             FirstBytesSeen: self._overheard.seen,
             ProcessIdentified: self._beside.identified,
+            TorAsked: self._told_by_tor,
         }
 
     def feed(self, event: Event) -> Findings:
@@ -84,6 +87,9 @@ class Correlator:
     def _handshake(self, event: HandshakeFailed) -> Findings:
         found = of_handshake(event, self._ledger.take)
         return _NONE if found is None else (found,)
+
+    def _told_by_tor(self, event: TorAsked) -> Findings:
+        return around(event, self._ledger.take)
 
     def _request(self, event: RequestDecided) -> Findings:
         findings = self._exposed(event)

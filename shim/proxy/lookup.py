@@ -52,4 +52,4 @@ def look_up(plane: Plane, request: Request, peer: Peer, query: str, done: Done) 
         lookup.upstream_failed("no_upstream")
         return
     codec = SocksClient(request, plane.bench.credentials(request, peer), pipelining=plane.pipelining)
-    UpstreamLeg(plane, plane.target, codec, lookup).start()
+    UpstreamLeg(plane, plane.target, request, codec, lookup).start()

@@ -44,6 +44,9 @@ class Bench(Protocol):
 Identify = Callable[[str, Socket, Callable[[], None] | None], None]
 """Look up who is behind a connection, and call back once that is known or has taken too long for a refusal to wait."""
 
+Opened = Callable[[Socket, Address, Request], None]
+"""A socket is being connected to the upstream, to make this request by it."""
+
 Whose = Callable[[str, Socket, Callable[[Process | None, Sought], None]], None]
 """The same for a verdict that hangs on it: call back with the program, and whether the look-up has ended."""
 
@@ -57,6 +60,7 @@ class Plane:
         "bench",
         "buffer",
         "identify",
+        "opened",
         "pipelining",
         "pipes",
         "poller",
@@ -94,6 +98,8 @@ class Plane:
         self.identify: Identify | None = None
         self.whose: Whose | None = None
         """None where nobody looks up programs."""
+        self.opened: Opened | None = None
+        """None where nobody asks which sockets are ours."""
         self._prefix = prefix
         self._last = 0
 

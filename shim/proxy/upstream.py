@@ -42,11 +42,13 @@ class Waiting(Protocol):
 class UpstreamLeg:
     """From connect to answer; then the socket belongs to whoever asked."""
 
-    __slots__ = ("_address", "_codec", "_outbox", "_owner", "_plane", "_retries", "_slot", "sock")
+    __slots__ = ("_address", "_codec", "_outbox", "_owner", "_plane", "_request", "_retries", "_slot", "sock")
 
-    def __init__(self, plane: Plane, address: Address, codec: SocksClient, owner: Waiting) -> None:
+    def __init__(self, plane: Plane, address: Address, request: Request, codec: SocksClient, owner: Waiting) -> None:
+        """`codec` makes `request`."""
         self._plane = plane
         self._address = address
+        self._request = request
         self._codec = codec
         self._outbox = codec.data_to_send()
         self._owner: Waiting | None = owner
@@ -66,6 +68,8 @@ class UpstreamLeg:
             return self._wait_for_backlog()
         if result not in _CONNECTING:
             return self._fail(_code(OSError(result, "")))
+        if self._plane.opened is not None:  # before Tor can tell of it
+            self._plane.opened(sock, address, self._request)
         limits = self._plane.quota.limits
         try:
             sent = self._send()
@@ -190,7 +194,7 @@ def leg_of(
     if host is not None:
         request = Request(request.protocol, request.command, host, request.port, request.credentials)
     credentials = request.credentials or plane.bench.credentials(request, peer, verdict.isolate)
-    return UpstreamLeg(plane, address, SocksClient(request, credentials, pipelining=plane.pipelining), owner)
+    return UpstreamLeg(plane, address, request, SocksClient(request, credentials, pipelining=plane.pipelining), owner)
 
 
 def _new_socket(address: Address) -> Socket:

@@ -123,6 +123,31 @@ def _tor_bootstrapped(event: events.TorBootstrapped, view: View) -> Keys:
     return {"progress": event.progress, "summary": printable(event.summary)}
 
 
+def _tor_asked(event: events.TorAsked, view: View) -> Keys:
+    return {
+        "stream": event.stream,
+        "source": None if event.source is None else printable(event.source),
+        "protocol": code(event.protocol, view.reveal),
+        "command": event.command,
+        "destination": destination(event.destination, view.reveal),
+        "dangerous": event.dangerous,
+        "refused": event.refused,
+        "confidence": event.confidence,
+    }
+
+
+def _control_connected(event: events.ControlConnected, view: View) -> Keys:
+    return {"control": printable(event.control)}
+
+
+def _control_failed(event: events.ControlFailed, view: View) -> Keys:
+    return {"control": printable(event.control), "error": code(event.error, view.reveal)}
+
+
+def _control_dropped(event: events.ControlDropped, view: View) -> Keys:
+    return {"count": event.count}
+
+
 def _connection_closed(event: events.ConnectionClosed, view: View) -> Keys:
     return {
         "conn": event.conn,
@@ -156,7 +181,7 @@ def _process_identified(event: events.ProcessIdentified, view: View) -> Keys:
 
 
 def _leak_found(event: events.LeakFound, view: View) -> Keys:
-    subject = {"conn": event.conn, "query": event.query}
+    subject = {"conn": event.conn, "query": event.query, "stream": event.stream}
     return {
         "finding": event.finding,
         "revision": event.revision,
@@ -259,6 +284,10 @@ SHOWN: Mapping[type, tuple[str, str, Callable[[Any, View], Keys]]] = {
     events.UpstreamFailed: (ERROR, "upstream_failed", _upstream_failed),
     events.UpstreamChanged: (INFO, "upstream_changed", _upstream_changed),
     events.TorBootstrapped: (INFO, "tor_bootstrapped", _tor_bootstrapped),
+    events.TorAsked: (DEBUG, "tor_asked", _tor_asked),
+    events.ControlConnected: (INFO, "control_connected", _control_connected),
+    events.ControlFailed: (WARNING, "control_failed", _control_failed),
+    events.ControlDropped: (WARNING, "control_dropped", _control_dropped),
     events.ConnectionClosed: (INFO, "connection_closed", _connection_closed),
     events.DnsQueried: (INFO, "dns_query", _dns_query),
     events.QueriesDropped: (WARNING, "queries_dropped", _queries_dropped),

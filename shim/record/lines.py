@@ -23,6 +23,7 @@ _DIM = "\x1b[2m"
 _COLORS = {"debug": _DIM, "info": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[1;31m"}
 _LABELS = {"debug": "debug", "info": "info ", "warning": "warn ", "error": "error"}
 _NO_UPSTREAM = ("no_tor_found", "no_upstream")
+_NO_STEM = "no_stem"
 _LISTENERS = {"socks": "SOCKS", "http": "HTTP", "dns": "DNS", "dashboard": "dashboard"}
 
 
@@ -66,6 +67,7 @@ class TextLine:
         self._time = ""
         self._sentences: dict[str, Callable[[dict[str, Any]], str]] = {
             "config_reloaded": self._config_reloaded,
+            "control_failed": self._control_failed,
             "leak_found": self._leak_found,
             "process_identified": self._process_identified,
             "queries_dropped": self._queries_dropped,
@@ -106,7 +108,7 @@ class TextLine:
 
     def _leak_found(self, keys: dict[str, Any]) -> str:
         """A sentence and where to look it up; of a later revision only what it adds."""
-        subject = keys.get("conn") or keys.get("query")
+        subject = keys.get("conn") or keys.get("query") or keys.get("stream")
         name = None if keys["name"] == SCRUBBED else keys["name"]
         if keys["revision"] > 1:
             evidence = ", ".join(keys["evidence"])
@@ -120,6 +122,10 @@ class TextLine:
         if keys["error"] in _NO_UPSTREAM:
             return self._text("text.upstream_missing")
         return self._plain("upstream_failed", keys)
+
+    def _control_failed(self, keys: dict[str, Any]) -> str:
+        """Where the library for it is missing, how to get it."""
+        return self._plain("control_missing" if keys["error"] == _NO_STEM else "control_failed", keys)
 
     def _queries_dropped(self, keys: dict[str, Any]) -> str:
         """What to change, or that nobody can."""

@@ -40,9 +40,10 @@ def version(tor: str) -> tuple[int, ...]:
 class Tor(Control):
     """The process and its control connection."""
 
-    def __init__(self, tor: str, folder: Path) -> None:
+    def __init__(self, tor: str, folder: Path, more: str = "") -> None:
+        """`more` are further lines of its torrc."""
         torrc = folder / "torrc"
-        torrc.write_text(TORRC.format(folder=folder))
+        torrc.write_text(TORRC.format(folder=folder) + more)
         argv = [tor, "--defaults-torrc", "/dev/null", "-f", str(torrc), "--quiet"]
         self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
         super().__init__(folder / "control", self._process)

@@ -1,0 +1,9 @@
+from typing import Protocol
+
+from stem.response import ControlMessage
+
+class _Lines(Protocol):
+    def readline(self) -> bytes: ...
+
+def recv_message(control_file: _Lines) -> ControlMessage: ...
+def send_formatting(message: str) -> str: ...
