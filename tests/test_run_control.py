@@ -308,7 +308,8 @@ class TestTheControlPort:
                     with tunnel5(shim.socks, b"page.test", 80):
                         pass
                 if broken == "silent":  # it has ten seconds
-                    assert port.connected == 1 and not shim.find("control_failed")
+                    eventually(lambda: port.connected == 1, "the shim at its control port")
+                    assert not shim.find("control_failed")
                 else:
                     shim.wait_for("control_failed")
             assert len(shim.find("request_decided")) == 50
