@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rig.namespace import Namespace
-from rig.programs import require_namespaces, require_program
+from rig.programs import missing, require_namespaces, require_program
 from rig.shim import Shim, program, run
 from rig.upstream import Upstream
 from test_offline import IN_TESTS, sniffing
@@ -181,6 +182,19 @@ def test_nobody_is_asked_without_being_told_to(tmp_path: Path) -> None:
         with sniffing(here.space) as packets:
             here.codes("--dns", "127.0.0.1:53", "--canary")
         assert "9.9.9.9" in {line.split()[3] for line in packets}, "that is what --canary is for"
+
+
+@pytest.mark.parametrize("lang", ["en", "ja"])
+@pytest.mark.parametrize("words", [("doctor",), ("check", "true")], ids=["doctor", "check"])
+def test_the_setting_that_forbids_namespaces_is_named(words: tuple[str, ...], lang: str) -> None:
+    """In a user namespace where no other may be made."""
+    require_namespaces()
+    forbid = 'for kind in user net; do echo 0 > /proc/sys/user/max_${kind}_namespaces || exit 77; done; exec "$0" "$@"'
+    argv = ["unshare", "-r", "sh", "-c", forbid, *program(), words[0], "--lang", lang, *words[1:]]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode == 77:
+        missing("needs to write to /proc/sys/user")
+    assert "user.max_user_namespaces" in done.stdout, done.stderr
 
 
 def test_wrong_usage_ends_with_2() -> None:

@@ -80,10 +80,24 @@ def _doctor(dns: Address | None, canary: str | None, format: str, texts: Catalog
     from shim.doctor.machine import Machine
     from shim.doctor.remark import verdict
 
-    remarks = examination.examine(Machine(), os.environ, dns, canary)
+    refused = _no_namespaces(texts)
+    remarks = [*examination.examine(Machine(), os.environ, dns, canary), *refused]
     status = verdict(remarks)
     click.echo((_as_json if format == "json" else _as_text)(remarks, status, texts))
     return _EXIT[status]
+
+
+def _no_namespaces(texts: Catalogue) -> list[Remark]:
+    """Why `shim check` cannot make a network of its own here, and which setting of the kernel that is."""
+    from shim.doctor.remark import Remark, Status
+    from shim.lab.formats.plain import knob
+    from shim.lab.isolation import probe
+
+    refused = probe()
+    if refused is None:
+        return []
+    fields = (("step", refused.step), ("why", knob(refused.knob, texts)))
+    return [Remark("no_namespaces", Status.NOTE, fields)]
 
 
 def _as_text(remarks: Sequence[Remark], status: Status, texts: Catalogue) -> str:

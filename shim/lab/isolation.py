@@ -9,6 +9,7 @@ import ctypes
 import errno
 import os
 import socket
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -97,6 +98,8 @@ def write_overlay(folder: Path) -> None:
 
 def probe() -> IsolationError | None:
     """Whether namespaces can be had at all, tried in a child; None if so."""
+    if sys.platform != "linux":
+        return IsolationError("unshare", "not_linux")
     ours, theirs = socket.socketpair()
     pid = os.fork()
     if not pid:

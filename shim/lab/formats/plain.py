@@ -97,22 +97,23 @@ def _advice(found: Finding, texts: Catalogue) -> str:
 
 def _reason(report: Report, texts: Catalogue) -> str:
     run = report.run
-    step, knob = run.failure or ("", "")
+    step, cause = run.failure or ("", "")
     signal = -run.status if run.status is not None else 0
     text = texts.text(f"check.reason.{report.reason}", step=step, error=run.start_error or "", signal=signal)
-    return f"{text} {_knob(knob, texts)}" if knob else text
+    return f"{text} {knob(cause, texts)}" if cause else text
 
 
-def _knob(knob: str, texts: Catalogue) -> str:
-    known = f"check.knob.{knob}"
-    return texts.text(known) if known in texts else texts.text("check.knob.other", error=printable(knob))
+def knob(cause: str, texts: Catalogue) -> str:
+    """What keeps this machine from making namespaces, and how to allow it."""
+    known = f"check.knob.{cause}"
+    return texts.text(known) if known in texts else texts.text("check.knob.other", error=printable(cause))
 
 
 def _isolation(report: Report) -> Keys | None:
     isolation = report.run.isolation
     if isolation is None:
-        step, knob = report.run.failure or ("", "")
-        return {"failed": step, "knob": knob}
+        step, cause = report.run.failure or ("", "")
+        return {"failed": step, "knob": cause}
     return {
         "user_namespace": isolation.user_namespace,
         "trap": isolation.trap,
