@@ -5,7 +5,7 @@ from __future__ import annotations
 import configparser
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shim.address import Address
@@ -133,6 +133,7 @@ LINES = st.lists(
 
 @pytest.mark.parametrize("program", EDITABLE)
 @given(lines=LINES, newline=st.sampled_from(["\n", "\r\n"]))
+@example(lines=["\r"], newline="\n")
 def test_whatever_stands_there_stays_or_becomes_a_comment(program: str, lines: list[str], newline: str) -> None:
     before = newline.join(lines)
     try:

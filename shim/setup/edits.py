@@ -106,7 +106,7 @@ class Block:
 
     def put(self, text: str) -> str:
         """The text with this block, and no other of ours, at its end."""
-        newline = "\r\n" if "\r\n" in text else "\n"
+        newline = "\r\n" if "\r\n" in f"{text}\n" else "\n"  # a last "\r" becomes one with what is put behind it
         block = newline.join([_BEGIN, *self.lines, _END, ""])
         rest = _BLOCK.sub("", text)
         if rest.rfind("/*") > rest.rfind("*/"):
