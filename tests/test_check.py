@@ -69,6 +69,23 @@ def test_the_four_modes_of_curl(option: str, status: int) -> None:
     assert all(found["process"]["name"] == "curl" for found in plain["leaks"])
 
 
+@pytest.mark.parametrize(
+    ("command", "advice"),
+    [
+        (("curl", "-sS", "--socks5", PROXY, URL), {"advice.for.curl.dns", "advice.for.curl.socks5"}),
+        (("curl", "-sS", "-m", "5", URL), {"advice.for.curl.dns"}),
+        (("proxychains4", "-q", "-f", "{socks_conf}", "curl", "-sS", URL), {"advice.for.proxychains"}),
+    ],
+    ids=["address", "direct", "preloaded"],
+)
+def test_what_to_change_is_told_for_the_program(command: tuple[str, ...], advice: set[str], tmp_path: Path) -> None:
+    require_program(command[0])
+    conf = tmp_path / "chain.conf"
+    conf.write_text("strict_chain\n[ProxyList]\nsocks5 127.0.0.1 9250\n")
+    _, plain = report("--", *(str(conf) if word == "{socks_conf}" else word for word in command))
+    assert {found["advice_id"] for found in plain["leaks"]} == advice
+
+
 def test_a_name_by_the_http_proxy_is_no_leak() -> None:
     curl = require_program("curl")
     code, plain = report("--", curl, "-sS", "--fail", "-p", "-x", "{http_proxy_url}", URL)

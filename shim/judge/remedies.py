@@ -50,6 +50,12 @@ class Remedies:
         row = _row(program, found.advice.removeprefix(GENERAL))
         return Told(found.advice if row is None else EXACT + row.advice, *by_custom(found, program.typed))
 
+    def advice(self, general: str, process: Process | None, reason: str | None) -> str | None:
+        """The message id of the exact advice on what has this general one, for this process; None if there is none."""
+        program = self._program(process, reason)
+        row = None if program is None else _row(program, general.removeprefix(GENERAL))
+        return None if row is None else EXACT + row.advice
+
     def _hint(self, found: LeakFound, process: Process | None) -> Told:
         """Of a program that is not known, what it resembles: named in the evidence and in the advice, as no more."""
         like = self._by_offer.get(found.offers) if process is None and found.offers else None

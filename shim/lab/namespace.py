@@ -168,7 +168,7 @@ def as_keys(process: Process | None) -> Message | None:
     return {key: getattr(process, key) for key in _PLAIN} | {"parents": [list(each) for each in process.parents]}
 
 
-_PLAIN = ("pid", "name", "exe", "start", "arguments", "label", "uid", "script")
+_PLAIN = ("pid", "name", "exe", "start", "arguments", "label", "uid", "script", "wrapper")
 
 
 def _process(keys: Message | None) -> Process | None:

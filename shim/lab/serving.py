@@ -15,9 +15,9 @@ from dataclasses import replace
 from functools import partial
 
 from shim.address import Address
+from shim.advice import table
 from shim.events import DnsQueried, Event, Fault, LeakFound, ProcessIdentified
-from shim.judge.attributed import Attributed
-from shim.judge.correlate import Correlator
+from shim.judge.attributed import fold
 from shim.judge.issued import NETWORK4, NETWORK6, IssuedPool
 from shim.judge.judge import Judge
 from shim.judge.memory import AnswerMemory
@@ -52,7 +52,7 @@ class Serving:
         self._space = space
         self._who: Ask = space.who
         self._bus = Bus(loop.call_later)
-        self._attributed = Attributed(Correlator().feed)
+        self._attributed = fold(table())
         self._bus.subscribe(self._attributed.feed)
         self._bus.subscribe(self._keep)
         pool = IssuedPool(NETWORK4, NETWORK6, start=secrets.randbits(32))

@@ -10,6 +10,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from shim import __version__
+from shim.advice import table
+from shim.judge.advice import QUERY
+from shim.judge.remedies import Remedies
+from shim.lab.packets import Kind
 from shim.lab.verdict import RULES_VERSION, Finding, Report
 from shim.locale import Catalogue
 from shim.model import Process
@@ -17,6 +21,8 @@ from shim.record import message
 from shim.record.scrub import SCRUBBED, destination, name, printable
 
 Keys = dict[str, Any]
+
+_REMEDIES = Remedies(table())
 
 
 def keys(report: Report, texts: Catalogue, *, reveal: bool = True) -> Keys:
@@ -75,7 +81,8 @@ def _finding(found: Finding, began: float, texts: Catalogue, reveal: bool) -> Ke
         "process_reason": found.process_reason,
         "evidence": [item for item in found.evidence if reveal or ":" not in item],
         "message": _message(found, texts),
-        "advice": _advice(found, texts),
+        "advice": texts.text(advice_id(found)),
+        "advice_id": advice_id(found),
     }
 
 
@@ -89,10 +96,15 @@ def _message(found: Finding, texts: Catalogue) -> str:
     return texts.text(f"check.packet.{found.packet}", who=who)
 
 
-def _advice(found: Finding, texts: Catalogue) -> str:
+def advice_id(found: Finding) -> str:
+    """The message id of what to change: that of the program where the table of advice has it."""
     if found.event is not None:
-        return message.advice(found.event, texts)
-    return texts.text(f"check.advice.{found.packet}")
+        return found.event.advice
+    exact = None
+    if found.packet in (Kind.TCP, Kind.DNS):
+        # It went past the proxy: the settings that keep its queries in are those that keep these in.
+        exact = _REMEDIES.advice(QUERY, found.process, found.process_reason)
+    return exact or f"check.advice.{found.packet}"
 
 
 def _reason(report: Report, texts: Catalogue) -> str:
