@@ -50,6 +50,22 @@ def test_the_page_of_the_canary_names_all_others_and_nobody_else() -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "roles", "quic"),
+    [
+        ("/hints", {"dns_prefetch", "preconnect", "prefetch"}, False),
+        ("/names", {"script", "image", "link", "frame", "fetch", "socket"}, False),
+        ("/webrtc", {"stun"}, False),
+        ("/quic", set(), True),
+        ("/else", set(), False),
+    ],
+)
+def test_one_temptation_can_be_had_alone(path: str, roles: set[str], quic: bool) -> None:
+    answer = Pages(CANARIES).answer(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
+    assert {role for role in ROLES if CANARIES.host(role) in answer.body.decode()} == roles
+    assert (b"h3=" in answer.headers) == quic
+
+
+@pytest.mark.parametrize(
     ("head", "kind"),
     [
         ("GET /a.png HTTP/1.1\r\nHost: x.example\r\n\r\n", b"image/gif"),

@@ -111,7 +111,7 @@ def _places(canaries: Canaries, authority: Authority | None, folder: Path) -> di
     if authority is not None:
         file = folder / "ca.pem"
         file.write_text(authority.pem, encoding="ascii")
-        places["ca_file"] = str(file)
+        places["ca_file"], places["ca_pin"] = str(file), authority.key_pin
     return places
 
 

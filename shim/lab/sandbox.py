@@ -150,8 +150,8 @@ async def _give_pages(first: bytes, reader: asyncio.StreamReader, writer: asynci
         answer = pages.answer(head)
         body = b"" if head.startswith(b"HEAD ") else answer.body
         writer.write(
-            b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nCache-Control: no-store\r\n"
-            b"Content-Length: %d\r\n\r\n" % (answer.kind, len(answer.body)) + body
+            b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nCache-Control: no-store\r\n%s"
+            b"Content-Length: %d\r\n\r\n" % (answer.kind, answer.headers, len(answer.body)) + body
         )
         await writer.drain()
         first = await reader.readexactly(1)
