@@ -202,7 +202,7 @@ def test_deadlines_that_passed_while_it_was_stopped_end_those_who_are_late(upstr
                 client.send(GREETING)
                 assert client.read(2) == NO_AUTH
             shim.signal(signal.SIGSTOP)
-            subprocess.run(["sleep", "1"], check=True)
+            subprocess.run(["sleep", "2"], check=True)
             shim.signal(signal.SIGCONT)
             assert all(client.closed() for client in late)
         serves(shim)

@@ -201,14 +201,16 @@ def running(port: int = 0) -> Iterator[tuple[subprocess.Popen[str], str]]:
     ) as process:
         assert process.stdout
         try:
-            yield process, process.stdout.readline().strip()
+            address = process.stdout.readline().strip()
+            assert address, "it could not be started"
+            yield process, address
         finally:
             process.send_signal(signal.SIGCONT)
             process.kill()
 
 
-def test_it_is_killed_and_started_again(tmp_path: Path) -> None:
-    with running() as (process, address), Shim(config=quick(tmp_path), upstream=address) as shim:
+def test_it_is_killed_and_started_again() -> None:
+    with running() as (process, address), Shim(upstream=address) as shim:
         with census(shim) as people:
             inside = [people.join() for _ in range(20)]
             for client in inside:

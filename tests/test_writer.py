@@ -120,29 +120,72 @@ def test_overflow_drops_whole_lines_counts_them_and_says_so_in_the_gap(pipe: tup
     reader, end = pipe
     lines = LineWriter(end, 10_000)
     lines.on_dropped = dropped
-    numbered(lines, 1000)  # 50 fit
-    assert lines.missing == 950
+    numbered(lines, 1000)  # 25 fit into the half that one kind gets
+    assert lines.missing == 975
     assert lines.flush()
     assert lines.missing == 0
     numbered(lines, 1, start=1000)
     assert lines.flush()
     text = read_all(reader).decode().splitlines()
-    assert [line[:6] for line in text[:50]] == [f"{n:06d}" for n in range(50)]
-    assert text[50] == "dropped 950"
-    assert text[51].startswith("001000")
+    assert [line[:6] for line in text[:25]] == [f"{n:06d}" for n in range(25)]
+    assert text[25] == "dropped 975"
+    assert text[26].startswith("001000")
 
 
-def test_nothing_is_taken_while_lines_are_missing_and_the_reader_stands_still(pipe: tuple[int, int]) -> None:
+def test_a_flood_of_one_kind_pushes_out_no_other(pipe: tuple[int, int]) -> None:
+    """Two kinds flood; the others' lines are all there, in order, and what is missing is counted."""
     reader, end = pipe
     lines = LineWriter(end, 100_000)
     lines.on_dropped = dropped
-    numbered(lines, 1000)  # 500 fit the buffer, about 320 the pipe
-    assert not lines.flush()
-    numbered(lines, 10, start=1000)
-    assert lines.missing == 510
+    for number in range(1000):
+        lines.write(line(f"query   {number:04d} {LINE[13:]}"), "dns_query")
+        lines.write(line(f"finding {number:04d} {LINE[13:]}"), "dns")
+        if not number % 20:
+            lines.write(line(f"closed  {number:04d} {LINE[13:]}"), "connection_closed")
     text = drain(lines, reader).decode().splitlines()
-    assert text[-1] == "dropped 510"
-    assert [int(line[:6]) for line in text[:-1]] == list(range(500))
+    assert [int(one[8:12]) for one in text if one.startswith("closed")] == list(range(0, 1000, 20))
+    kept = [sum(one.startswith(kind) for one in text) for kind in ("query", "finding")]
+    assert min(kept) > 100, "they share what there is"
+    gaps = [int(one.split()[1]) for one in text if one.startswith("dropped")]
+    assert sum(gaps) == 2000 - sum(kept)
+    assert len(gaps) == 1
+
+
+def test_each_gap_has_a_notice_of_its_own_where_it_begins(pipe: tuple[int, int]) -> None:
+    reader, end = pipe
+    lines = LineWriter(end, 200_000)
+    lines.on_dropped = dropped
+    data, start = b"", 0
+    for _ in range(5):
+        numbered(lines, 700, start)  # more than fits, less than twice as much
+        start += 700
+        assert lines.missing
+        data += drain(lines, reader)
+    expected = 0
+    for told in data.decode().splitlines():
+        if told.startswith("dropped"):
+            expected += int(told.split()[1])
+        else:
+            assert int(told[:6]) == expected
+            expected += 1
+    assert expected == start
+
+
+def test_a_reader_that_is_slower_than_a_flood_gets_what_fits(pipe: tuple[int, int]) -> None:
+    """Room that comes free is used at once: nobody waits for an empty buffer to be heard again."""
+    reader, end = pipe
+    lines = LineWriter(end, 100_000)
+    lines.on_dropped = dropped
+    data = b""
+    for turn in range(200):
+        numbered(lines, 100, turn * 100)
+        lines.flush()
+        data += os.read(reader, 4096)
+        lines.write(line(f"other {turn:03d}"), "other")
+    text = (data + drain(lines, reader)).decode().splitlines()
+    assert [int(one[6:]) for one in text if one.startswith("other")] == list(range(200))
+    kept = sum(one[:6].isdecimal() for one in text)
+    assert kept + sum(int(one.split()[1]) for one in text if one.startswith("dropped")) == 20_000
 
 
 def test_a_notice_that_does_not_go_yet_keeps_its_count(pipe: tuple[int, int]) -> None:

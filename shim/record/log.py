@@ -45,7 +45,14 @@ class _LineLogger(structlog.BoundLoggerBase):
         line: Any = {"at": at, "level": level, "event": event, "keys": keys}
         for process in self._processors:
             line = process(self._logger, "write", line)
-        self._logger.write(line)
+        self._logger.write(line, _share(event, keys))
+
+
+def _share(event: str, keys: Keys) -> str:
+    """What a line counts as in the writer's buffer: findings with their protocol, or a flood of DNS queries, each of
+    which is a finding, would push out those of requests.
+    """
+    return str(keys["protocol"]) if event == "leak_found" else event
 
 
 class LogSink:

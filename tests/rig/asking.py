@@ -14,7 +14,7 @@ from dns.message import Message, QueryMessage, from_wire, make_query
 from dns.rcode import to_text
 from dns.rdatatype import RdataType
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 30.0
 Where = tuple[str, int]
 
 

@@ -7,7 +7,6 @@ shim must serve as before.
 from __future__ import annotations
 
 import socket
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,11 +18,11 @@ from rig.wire import TIMEOUT_S, Client, socks5, tunnel5
 
 METHOD = b"\5\0"
 GRANTED = b"\5\0\0\1" + bytes(6)
-DEADLINES = "[limits]\nhandshake_timeout_s = 0.5\n[upstream]\nreply_timeout_s = 0.5\nconnect_timeout_s = 0.5\n"
+DEADLINES = "[limits]\nhandshake_timeout_s = 1\n[upstream]\nreply_timeout_s = 1.5\nconnect_timeout_s = 1.5\n"
 
 
 def quick(folder: Path) -> Path:
-    """A configuration whose deadlines a test can wait for."""
+    """A configuration whose deadlines a test can wait for, and who is served on a busy machine does not miss."""
     path = folder / "quick.toml"
     path.write_text(DEADLINES)
     return path
@@ -84,10 +83,8 @@ class Census:
 
     def wait_for(self, event: str, count: int) -> list[Line]:
         """So many lines of this event, or more, since the census began."""
-        deadline = time.monotonic() + TIMEOUT_S
-        while len(found := self.shim.find(event, self.mark)) < count:
-            assert time.monotonic() < deadline, f"{len(found)} of {count} {event}"
-            time.sleep(0.01)
+        found = self.shim.gather(event, count, self.mark)
+        assert len(found) >= count, f"{len(found)} of {count} {event}"
         return found
 
     def settle(self) -> list[Line]:

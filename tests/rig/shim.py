@@ -12,13 +12,14 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
 ROOT = Path(__file__).resolve().parents[2]
-TIMEOUT_S = 10.0
+TIMEOUT_S = 30.0
 Line = dict[str, Any]
 
 _RFC3339_UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
@@ -60,6 +61,7 @@ class Shim:
         self.raw: list[str] = []
         self._json = log_format == "json"
         self._changed = threading.Condition()
+        self._ended = False  # no more lines will come
         argv = [*prefix, *program(), "run", "--log-format", log_format, *flags]
         argv += [word for address in socks for word in ("--socks", address)]
         argv += ["--upstream", upstream] if upstream else []
@@ -114,11 +116,28 @@ class Shim:
 
     def wait_for(self, event: str, since: int = 0, timeout_s: float = TIMEOUT_S, **keys: object) -> Line:
         """The first such line, waiting until it is written."""
-        with self._changed:
-            self._changed.wait_for(lambda: self.find(event, since, **keys) or not self._reader.is_alive(), timeout_s)
-        found = self.find(event, since, **keys)
+        found = self.gather(event, 1, since, timeout_s, **keys)
         assert found, f"no {event} with {keys} in\n{''.join(self.raw[-6:])}"
         return found[0]
+
+    def gather(
+        self, event: str, count: int, since: int = 0, timeout_s: float = TIMEOUT_S, **keys: object
+    ) -> list[Line]:
+        """All such lines, once there are so many of them; those that there are, when it takes too long.
+
+        Looks at each line once: a flood writes tens of thousands.
+        """
+        found: list[Line] = []
+        deadline = time.monotonic() + timeout_s
+        with self._changed:
+            while True:
+                upto = self.mark()
+                found += self.find(event, since, **keys)
+                since = upto
+                left = deadline - time.monotonic()
+                if len(found) >= count or left <= 0 or self._ended:
+                    return found
+                self._changed.wait(left)
 
     def decided(self, since: int = 0, **keys: object) -> Line:
         """The `request_decided` line, waiting until it is written."""
@@ -144,7 +163,7 @@ class Shim:
 
     def stop(self) -> int:
         """SIGTERM, a second one when connections hold it up, and at last SIGKILL."""
-        for number, patience_s in ((signal.SIGTERM, 3), (signal.SIGTERM, 3), (signal.SIGKILL, 3)):
+        for number, patience_s in ((signal.SIGTERM, 3), (signal.SIGTERM, TIMEOUT_S), (signal.SIGKILL, 3)):
             if self.process.poll() is None:
                 self.process.send_signal(number)
             try:
@@ -188,6 +207,7 @@ class Shim:
                         self.lines.append(_parsed(text))
                     self._changed.notify_all()
         with self._changed:
+            self._ended = True
             self._changed.notify_all()
 
 

@@ -16,7 +16,7 @@ GREETING = b"\x05\x01\x00"
 GREETING_AUTH = b"\x05\x01\x02"
 NO_AUTH, WITH_AUTH, AUTH_OK = b"\x05\x00", b"\x05\x02", b"\x01\x00"
 GRANTED4, REFUSED4 = b"\x00\x5a", b"\x00\x5b" + bytes(6)
-TIMEOUT_S = 10.0
+TIMEOUT_S = 30.0
 
 
 def refused5(reply: int) -> bytes:
