@@ -2,13 +2,15 @@
 # make test   the tests                                                ARGS='-k config -x'
 # make lint   ruff, mypy --strict
 # make bench  the benchmarks                                           ARGS=
+# make load   20,000 tunnels at once, 100,000 connections in a row    ARGS='--tunnels 3000'
+# make soak   ten minutes of random ends, looked at for what is left  ARGS='--seconds 3600'
 # make survey every client of the catalogue that is installed, into docs/survey
 # make docs   writes the generated pages of docs/ again
 # make clean  removes what the others made
 # PYTHON=...  an interpreter of your choice, 3.11 or newer
 
 .DELETE_ON_ERROR:
-.PHONY: run test lint bench survey docs clean
+.PHONY: run test lint bench load soak survey docs clean
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -28,6 +30,12 @@ lint: .venv/.installed-dev
 
 bench: .venv/.installed-dev
 	$(BIN)/python bench/run.py $(ARGS)
+
+load: .venv/.installed-dev
+	@cd tests && ../$(BIN)/python -m load tunnels row $(ARGS)
+
+soak: .venv/.installed-dev
+	@cd tests && ../$(BIN)/python -m load soak $(ARGS)
 
 # The first pass measures, the others write the same results in other forms.
 survey: .venv/.installed
