@@ -94,6 +94,11 @@ def _shim_literal(site: Site) -> Peer:
     return replace(_shim(site, "shim-literal"), host=LITERAL)
 
 
+def _shim_literal_unnamed(site: Site) -> Peer:
+    config = site.write("unnamed.toml", "[log]\nattribution = false\n")
+    return replace(_shim(site, "shim-literal-unnamed", f"--config {config}"), host=LITERAL)
+
+
 def _shim_socks4a(site: Site) -> Peer:
     return replace(_shim(site, "shim-socks4a"), via="socks4a")
 
@@ -214,6 +219,7 @@ ROWS: dict[str, Callable[[Site], Peer]] = {
     "pproxy": _pproxy,
     "asyncio-socks-server": _asyncio_socks_server,
     "shim-literal": _shim_literal,
+    "shim-literal-unnamed": _shim_literal_unnamed,
     "shim-socks4a": _shim_socks4a,
     "haproxy-copy": _haproxy_copy,
     "asyncio-socks-server-0.3": _asyncio_socks_server_0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 
@@ -227,3 +228,18 @@ def test_a_process_behind_a_unix_socket_has_no_descriptor_to_guess(tree: Procfs)
     assert holders.glance(1, 1000) is None
     assert tree.probes == 0
     assert holders.known(stat) is program.process
+
+
+def test_no_process_stays_open_that_is_remembered_no_more(tree: Procfs) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    holders = Holders(tree)
+    for pid in range(100, 100 + 2 * REMEMBERED):
+        program = Program(tree, holders, pid)
+        program.found_at(program.connect(pid))
+        assert holders.glance(pid, 1000) is program.process
+    assert len(os.listdir("/proc/self/fd")) == before + 2 * REMEMBERED  # two for each that is remembered
+    tree.add(pid, "curl", stack=7)
+    assert holders.glance(pid, 1000) is None
+    assert len(os.listdir("/proc/self/fd")) == before + 2 * REMEMBERED - 2
+    holders.close()
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -192,6 +192,51 @@ def test_exec_shows_in_the_stat() -> None:
     assert after != before
 
 
+def test_a_process_that_is_kept_open(tmp_path: Path) -> None:
+    tree = Procfs(tmp_path)
+    tree.add(100, "a) b", sockets={3: 7})
+    known = tree.stat(100)
+    assert known is not None
+    kept = Proc(str(tmp_path)).keep(known)
+    assert kept is not None
+    assert (kept.socket_at(3), kept.socket_at(4), kept.unchanged()) == (7, None, True)
+    tree.write("100/stat", (tmp_path / "100/stat").read_text().replace(" S ", " R "))  # what is not of its Stat
+    assert kept.unchanged()
+    for changes in ({"start": 2}, {"stack": 2}, {"parent": 2}, {"session": 2}, {"name": "a) c"}):
+        tree.add(100, **{"name": "a) b", **changes})  # type: ignore[arg-type]
+        assert not kept.unchanged(), changes
+    tree.write("100/stat", "")
+    assert not kept.unchanged()
+    kept.close()
+    assert Proc(str(tmp_path)).keep(known._replace(pid=101)) is None
+
+
+def test_what_was_another_when_it_was_kept_is_never_unchanged(tmp_path: Path) -> None:
+    tree = Procfs(tmp_path)
+    tree.add(100, "sh", sockets={3: 7})
+    known = tree.stat(100)
+    assert known is not None
+    tree.add(100, "curl", stack=7)
+    kept = tree.keep(known)
+    assert kept is not None
+    assert not kept.unchanged()
+    kept.close()
+
+
+def test_a_kept_process_that_has_ended() -> None:
+    """Its number may belong to somebody else by then: what is kept never shows that one."""
+    with socket.socket() as sock, subprocess.Popen(["sleep", "60"], pass_fds=[sock.fileno()]) as child:
+        known = Proc().stat(child.pid)
+        assert known is not None
+        kept = Proc().keep(known)
+        assert kept is not None
+        assert kept.socket_at(sock.fileno()) == os.fstat(sock.fileno()).st_ino
+        child.kill()
+        child.wait()
+        assert (kept.socket_at(sock.fileno()), kept.unchanged()) == (None, False)
+        kept.close()
+
+
 def test_a_process_that_has_ended_is_none_everywhere() -> None:
     with subprocess.Popen(["true"]) as child:
         child.wait()

@@ -6,11 +6,11 @@ A guess where to look is never an answer: what is returned holds that very socke
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import islice, product
+from itertools import product
 
 from shim.model import Process
 from shim.witness.looking import Holding
-from shim.witness.proc import Proc, Stat, Table
+from shim.witness.proc import Kept, Proc, Stat, Table
 
 REMEMBERED = 64
 
@@ -36,11 +36,13 @@ _ORDER = sorted(product(range(PROBES), range(NUMBERS)), key=lambda guess: guess[
 class Holder:
     """One process, and where in its table a socket is likely to stand."""
 
-    __slots__ = ("_free", "_recent", "guesses", "process", "sockets", "stat", "uid")
+    __slots__ = ("_free", "_recent", "guesses", "kept", "process", "sockets", "stat", "uid")
 
     def __init__(self, stat: Stat, process: Process) -> None:
         self.stat = stat
         self.process = process
+        self.kept: Kept | None = None
+        """The process, kept open from the first glance at it."""
         self.uid: int | None = None
         """Of its sockets."""
         self.sockets: Mapping[int, int] = {}
@@ -73,29 +75,42 @@ class Holders:
     def __len__(self) -> int:
         return len(self._holders)
 
+    def close(self) -> None:
+        """Let all processes go."""
+        for holder in list(self._holders.values()):
+            self._forget(holder)
+
     def glance(self, inode: int, uid: int) -> Process | None:
         """Who holds the socket, if a few reads show it: some hundredths of a millisecond, hit or miss."""
-        latest_first = list(reversed(self._holders.values()))
-        for holder in latest_first:
+        likely: list[Holder] = []
+        for holder in reversed(self._holders.values()):
             number = holder.sockets.get(inode)
-            if number is not None and self._proc.socket_at(holder.stat.pid, number) == inode:
+            if number is not None and self._holds(holder, number, inode):
                 return self._confirm(holder, number)
-        return self._guess([holder for holder in latest_first if holder.uid == uid], inode)
+            if holder.uid == uid and len(likely) < PROBES:
+                likely.append(holder)
+        return self._guess(likely, inode)
 
     def _guess(self, holders: list[Holder], inode: int) -> Process | None:
         """Guess after guess, as far as PROBES go."""
-        likely = (
-            (holders[index], holders[index].guesses[rank])
-            for index, rank in _ORDER
-            if index < len(holders) and rank < len(holders[index].guesses)
-        )
-        for holder, number in islice(likely, PROBES):
-            if self._proc.socket_at(holder.stat.pid, number) == inode:
-                return self._confirm(holder, number)
+        left = PROBES
+        for index, rank in _ORDER:
+            if index < len(holders) and rank < len(holders[index].guesses):
+                number = holders[index].guesses[rank]
+                if self._holds(holders[index], number, inode):
+                    return self._confirm(holders[index], number)
+                left -= 1
+                if not left:
+                    break
         for holder in holders[:LIVES]:
             if not self._proc.exists(holder.stat.pid):
                 self._forget(holder)
         return None
+
+    def _holds(self, holder: Holder, number: int, inode: int) -> bool:
+        if holder.kept is None:
+            holder.kept = self._proc.keep(holder.stat)
+        return holder.kept is not None and holder.kept.socket_at(number) == inode
 
     def known(self, stat: Stat) -> Process | None:
         """What this process was described as, if it still runs the same program."""
@@ -111,29 +126,35 @@ class Holders:
         stat = holding.stat
         holder = self._holders.pop((stat.pid, stat.start), None)
         if holder is None or holder.stat != stat:
+            _let_go(holder)
             holder = Holder(stat, holding.process)
         holder.uid = holding.uid
         if holding.descriptor is not None:
             holder.seen(holding.descriptor, holding.table)
         self._holders[stat.pid, stat.start] = holder
         if len(self._holders) > REMEMBERED:
-            del self._holders[next(iter(self._holders))]
+            self._forget(next(iter(self._holders.values())))
 
     def _confirm(self, holder: Holder, number: int) -> Process | None:
         """The socket is there, so the process is; but another program may stand in the place of the one it ran.
 
         It has not inherited the socket: it was known before, and children inherit only what is older than they are.
         """
-        stat = self._proc.stat(holder.stat.pid)
-        if stat != holder.stat:
+        key = holder.stat.pid, holder.stat.start
+        if holder.kept is None or not holder.kept.unchanged():
             self._forget(holder)
             return None
         holder.seen(number)
-        self._holders[stat.pid, stat.start] = self._holders.pop((stat.pid, stat.start))
+        self._holders[key] = self._holders.pop(key)
         return holder.process
 
     def _forget(self, holder: Holder) -> None:
-        self._holders.pop((holder.stat.pid, holder.stat.start), None)
+        _let_go(self._holders.pop((holder.stat.pid, holder.stat.start), None))
+
+
+def _let_go(holder: Holder | None) -> None:
+    if holder is not None and holder.kept is not None:
+        holder.kept.close()
 
 
 def free(listed: tuple[int, ...]) -> list[int]:

@@ -61,8 +61,9 @@ class Witness:
         """The numbers that each process's next sockets were to get when its table was read last."""
 
     def close(self) -> None:
-        """Give up the netlink socket."""
+        """Give up the netlink socket, and the processes that are kept open."""
         self._diag.close()
+        self._holders.close()
 
     def remember(self, holding: Holding) -> None:
         """Take over what another witness has found."""

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from shim.witness.proc import Proc
+from shim.witness.proc import Kept, Proc, Stat
 
 STAT = (
     "{pid} ({name}) S {parent} {session} {session} 34816 {pid} 4194304 5120 0 12 0 41 9 0 0 20 0 4 0 {start} 245760000 "
@@ -87,3 +87,21 @@ class Procfs(Proc):
     def socket_at(self, pid: int, descriptor: int) -> int | None:
         self.probes += 1
         return super().socket_at(pid, descriptor)
+
+    def keep(self, stat: Stat) -> Kept | None:
+        try:
+            return _Counted(self, stat)
+        except OSError:
+            return None
+
+
+class _Counted(Kept):
+    """A process kept open, whose reads of descriptors count with all others."""
+
+    def __init__(self, tree: Procfs, stat: Stat) -> None:
+        super().__init__(str(tree.root), stat)
+        self._tree = tree
+
+    def socket_at(self, descriptor: int) -> int | None:
+        self._tree.probes += 1
+        return super().socket_at(descriptor)
