@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 from shim.address import Address
 from shim.model import Peer, Process, Sought
-from shim.witness.attributor import TIMEOUT_S, Attributor
+from shim.witness.attributor import REPLY_HOLD_S, TIMEOUT_S, Attributor
 from shim.witness.clues import Clue, Endpoint, Flow, of_connection
 from shim.witness.looking import BUSY, GONE, OTHER_NAMESPACE, TIMEOUT, Sighting
 
@@ -54,9 +54,9 @@ class Eyes:
         return None if sighting is None else _seen(sighting)
 
     def look(self, query: str, peer: Peer, listener: str, transport: str, then: Callable[[Seen], None]) -> None:
-        """The same with a search, which ends in time for the reply."""
+        """The same with a search, which the reply waits for."""
         clue = _clue(peer, listener, transport)
-        self._attributor.identify(query, clue, lambda sighting: then(_seen(sighting)))
+        self._attributor.identify(query, clue, lambda sighting: then(_seen(sighting)), within_s=REPLY_HOLD_S)
 
 
 def _endpoint(text: str) -> Endpoint:

@@ -22,7 +22,10 @@ TIMEOUT_S: Final = 0.25
 """A finding waits so long for its program, and no longer."""
 
 HOLD_S: Final = 0.02
-"""A refusal or a DNS reply waits so long: a refused client exits at once, and takes its name along."""
+"""A refusal waits so long: a refused client exits at once, and takes its name along."""
+
+REPLY_HOLD_S: Final = 0.1
+"""A DNS reply waits so long, which a search through all processes takes: who waits for an answer can then be named."""
 
 CAPACITY: Final = 256
 """Searches under way at most. More would only time out: one through all processes takes up to 0.1 s."""
