@@ -248,6 +248,7 @@ async def measure(scale: float, crowd_size: int) -> None:
             print(HEAD)
             await row("TCP, programs seen before", server(socket.SOCK_STREAM), "tcp-asking", AT_ONCE, times(1250))
             await row("TCP, one program", server(socket.SOCK_STREAM), "tcp-asking", 1, times(2500))
+            await row("TCP, one program, 30 at once", server(socket.SOCK_STREAM), "tcp-crowd-asking", 1, times(2500))
             await row("UDP connected, seen before", server(socket.SOCK_DGRAM), "udp-asking", AT_ONCE, times(1250))
             await row("UDP unconnected", server(socket.SOCK_DGRAM), "udp-wildcard-asking", AT_ONCE, times(1250))
             await row("TCP, a new program each", server(socket.SOCK_STREAM), "tcp-asking", times(400), 1)

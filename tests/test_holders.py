@@ -10,7 +10,7 @@ import pytest
 from rig.procfs import Procfs
 
 from shim.model import Process
-from shim.witness.holders import NUMBERS, PROBES, REMEMBERED, SOCKETS, Holders
+from shim.witness.holders import NUMBERS, PROBES, REMEMBERED, SOCKETS, SWEPT, Holders
 from shim.witness.looking import Holding
 from shim.witness.proc import Table
 
@@ -131,13 +131,29 @@ def test_a_browser_with_many_descriptors(tree: Procfs) -> None:
         opened.append(descriptor)
         tree.probes = 0
         process = holders.glance(inode, 1000)
-        assert tree.probes <= NUMBERS
+        assert tree.probes <= NUMBERS + SWEPT
         assert process in (None, program.process)
         if process is None:
             program.found_at(descriptor)
         else:
             hits += 1
     assert hits > 120
+
+
+@pytest.mark.parametrize("oldest_first", [True, False])
+def test_many_connections_at_once_that_come_and_go(oldest_first: bool, tree: Procfs) -> None:
+    """A browser has up to 32 connections to a proxy: none of them needs a search, whichever of them ends."""
+    chance = random.Random(7)
+    holders = Holders(tree)
+    program = Program(tree, holders, 100)
+    opened = [program.connect(inode) for inode in range(1, 33)]
+    program.found_at(opened[0])
+    for inode in range(1, 33):
+        assert holders.glance(inode, 1000) is program.process
+    for inode in range(33, 233):
+        program.close(opened.pop(0 if oldest_first else chance.randrange(len(opened))))
+        opened.append(program.connect(inode))
+        assert holders.glance(inode, 1000) is program.process
 
 
 def test_a_glance_is_short_however_many_there_are(tree: Procfs) -> None:

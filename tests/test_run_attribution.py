@@ -49,7 +49,7 @@ def findings(shim: Shim, count: int) -> list[Line]:
     return [line for line in shim.lines if line["event"] == "leak_found" and line["revision"] == 1]
 
 
-WAITS = "198.51.100.231"
+WAITS = "93.184.216.231"
 """An address that the upstream never answers for in these tests: whoever asks for it waits."""
 
 

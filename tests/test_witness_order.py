@@ -94,6 +94,15 @@ def test_who_has_come_since_is_looked_into_at_once(tree: Counted, witness: Witne
     assert tree.tables[0] == 155  # nobody has come since: first the recent holder
 
 
+def test_who_is_found_ends_the_guesses_for_everybody(tree: Counted, witness: Witness) -> None:
+    witness.prepare(lambda: False)
+    assert searched(witness, tree, 1110) == [110]
+    tree.open(110, 7, "socket:[7]")
+    tree.probes = 0
+    assert searched(witness, tree, 7) == [110]
+    assert tree.probes <= 1  # whether its parent has it, too
+
+
 def test_a_hundred_that_have_come_since_are_not(tree: Counted, witness: Witness) -> None:
     searched(witness, tree, 5)
     for pid in range(200, 400):

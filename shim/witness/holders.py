@@ -5,8 +5,8 @@ A guess where to look is never an answer: what is returned holds that very socke
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import product
+from collections.abc import Iterator, Mapping
+from itertools import chain, islice, product
 
 from shim.model import Process
 from shim.witness.looking import Holding
@@ -15,10 +15,14 @@ from shim.witness.proc import Kept, Proc, Stat, Table
 REMEMBERED = 64
 
 PROBES = 12
-"""Descriptors that a glance reads at most, whatever the number of processes and of what they hold."""
+"""Descriptors that a glance reads at first, whatever the number of processes and of what they hold."""
 
 NUMBERS = 4
-"""Descriptors that a glance reads of one process."""
+"""Descriptors of one process among them."""
+
+SWEPT = 40
+"""More numbers that are read of the latest holder, if all that fails: where its sockets stood lately. A program with
+many connections at once gets any of these again (browsers have up to 32 to a proxy), and a search costs more."""
 
 LIVES = 4
 """Processes that a glance, which has found nothing, asks whether they still live."""
@@ -48,7 +52,8 @@ class Holder:
         self.sockets: Mapping[int, int] = {}
         """Where its sockets stood when its table was read last."""
         self.guesses: tuple[int, ...] = ()
-        """Numbers to try: the last one (closed, and opened again), the next free ones, those before."""
+        """Numbers to try: the last one (closed, and opened again), the next free ones, the one that was seen the
+        longest ago (connections of equal length end in their order), those before."""
         self._recent: list[int] = []
         self._free: list[int] = []
 
@@ -60,9 +65,9 @@ class Holder:
         elif self._recent and self._recent[0] == descriptor:
             return
         self._free = [number for number in self._free if number > descriptor]
-        self._recent = [descriptor, *(number for number in self._recent if number != descriptor)][:NUMBERS]
-        likely = (descriptor, *self._free[:2], *self._recent[1:])
-        self.guesses = tuple(dict.fromkeys(likely))[:NUMBERS]
+        self._recent = [descriptor, *(number for number in self._recent if number != descriptor)][:SWEPT]
+        likely = (descriptor, *self._free[:2], *self._recent[:0:-1])
+        self.guesses = tuple(dict.fromkeys(likely))
 
 
 class Holders:
@@ -92,16 +97,10 @@ class Holders:
         return self._guess(likely, inode)
 
     def _guess(self, holders: list[Holder], inode: int) -> Process | None:
-        """Guess after guess, as far as PROBES go."""
-        left = PROBES
-        for index, rank in _ORDER:
-            if index < len(holders) and rank < len(holders[index].guesses):
-                number = holders[index].guesses[rank]
-                if self._holds(holders[index], number, inode):
-                    return self._confirm(holders[index], number)
-                left -= 1
-                if not left:
-                    break
+        """Guess after guess, as far as PROBES go, and then the latest holder's other numbers."""
+        for holder, number in chain(islice(_likely(holders), PROBES), _unlikely(holders)):
+            if self._holds(holder, number, inode):
+                return self._confirm(holder, number)
         for holder in holders[:LIVES]:
             if not self._proc.exists(holder.stat.pid):
                 self._forget(holder)
@@ -150,6 +149,18 @@ class Holders:
 
     def _forget(self, holder: Holder) -> None:
         _let_go(self._holders.pop((holder.stat.pid, holder.stat.start), None))
+
+
+def _likely(holders: list[Holder]) -> Iterator[tuple[Holder, int]]:
+    for index, rank in _ORDER:
+        if index < len(holders) and rank < len(holders[index].guesses):
+            yield holders[index], holders[index].guesses[rank]
+
+
+def _unlikely(holders: list[Holder]) -> Iterator[tuple[Holder, int]]:
+    for holder in holders[:1]:
+        for number in holder.guesses[NUMBERS:]:
+            yield holder, number
 
 
 def _let_go(holder: Holder | None) -> None:

@@ -93,9 +93,8 @@ class Witness:
             if trace.stat is not None:
                 yield self._describe(trace, trace.stat)
         wanted = _by_inode(traces)
-        for pid in self._likely(wanted):
-            if not wanted:
-                break
+        likely = self._likely(wanted)
+        while wanted and (pid := next(likely, None)) is not None:  # the next one may cost a guess for everybody
             with contextlib.suppress(PermissionError):
                 yield from self._look_into(pid, wanted)
 

@@ -2,12 +2,15 @@
 
 KIND is tcp, unix (HOST is its path), udp-connected, udp-bound or udp-wildcard: all stay open until standard input ends.
 tcp-hasty and udp-hasty close each at once; tcp-asking, udp-asking and udp-wildcard-asking wait for an answer first.
+tcp-crowd-asking waits for each answer, too, and closes only the oldest when it has 30 open, as a browser does.
 Imports little, for tests start it often.
 """
 
 import os
 import socket
 import sys
+
+CROWD = 30
 
 
 def opened(kind: str, host: str, port: int) -> socket.socket:
@@ -37,11 +40,13 @@ def main(kind: str, host: str, port: int, count: int) -> None:
             sock.send(payload)
         if kind.endswith("asking"):
             sock.recv(64)
-        if kind.endswith(("asking", "hasty")):
+        if kind.endswith(("asking", "hasty")) and kind != "tcp-crowd-asking":
             sock.close()
         else:
             held.append(sock)
-    if held:
+        if kind == "tcp-crowd-asking" and len(held) == CROWD:
+            held.pop(0).close()
+    if held and not kind.endswith("asking"):
         sys.stdin.read()
 
 
