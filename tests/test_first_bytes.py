@@ -86,6 +86,8 @@ VECTORS = [
     ("HTTP to an IPv6 address", b"GET / HTTP/1.1\r\nHost: [2001:db8::1]:80\r\n", FirstBytes("http", None, True)),
     ("HTTP with nonsense for a host", b"GET / HTTP/1.1\r\nHost: a b\r\n", FirstBytes("http")),
     ("HTTP without Host", b"GET / HTTP/1.0\r\n\r\n", OTHER),
+    ("HTTP with spaces about its host", b"GET / HTTP/1.1\r\nHost: \t a.test \t\r\n", FirstBytes("http", "a.test")),
+    ("HTTP with a host behind its head", b"POST / HTTP/1.1\r\n\r\nx\r\nHost: a.test\r\n", OTHER),
     ("SSH", b"SSH-", OTHER),
     ("SMTP's EHLO", b"EHLO a\r\n\r\n", OTHER),
     ("SOCKS", b"\x05", OTHER),
@@ -118,6 +120,11 @@ def test_no_more_than_the_limit_is_held() -> None:
     reader = FirstBytesReader()
     assert reader.feed(b"GET / HTTP/1.1\r\nCookie: ") is None
     assert reader.feed(bytes(MAX_HELD)) is OTHER
+
+
+def test_a_host_of_spaces_is_read_once() -> None:
+    """It took the time of their number to the third power."""
+    assert FirstBytesReader().feed(b"GET / HTTP/1.1\r\nHost:" + b" " * (MAX_HELD - 30)) is None
 
 
 @given(st.binary(max_size=400), st.integers(1, 50))
