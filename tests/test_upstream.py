@@ -217,6 +217,14 @@ def test_garbage_has_a_name(plane: Legged, said: bytes, error: str) -> None:
     plane.failed(asker, error)
 
 
+@pytest.mark.parametrize(("said", "pipelining"), [(WITH_AUTH + AUTH_OK + GRANTED, True), (NO_AUTH + GRANTED, False)])
+def test_an_answer_to_what_was_not_asked_yet_is_none(plane: Legged, said: bytes, pipelining: bool) -> None:
+    """The client's bytes would have taken the place of the request."""
+    asker = plane.ask(plane.listen(), USER if pipelining else None, pipelining=pipelining)
+    plane.say(plane.accept(), said)
+    plane.failed(asker, "malformed_reply")
+
+
 @pytest.mark.parametrize("said", [b"", b"\5", NO_AUTH, NO_AUTH + GRANTED[:-1]])
 def test_closed_before_the_answer_was_complete(plane: Legged, said: bytes) -> None:
     asker = plane.ask(plane.listen())

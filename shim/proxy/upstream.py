@@ -155,10 +155,11 @@ class UpstreamLeg:
         try:
             data = self.sock.recv(_REPLY_BYTES, _DONTWAIT)
             answer = codec.receive_data(data) if data else None
-            if answer is None:
-                self._outbox = codec.data_to_send()
-                if self._outbox:
-                    self._send()
+            self._outbox = codec.data_to_send()
+            if self._outbox:
+                if answer is not None:  # to what it has not been asked yet
+                    raise UpstreamError("malformed_reply")
+                self._send()
         except BlockingIOError:
             return None
         except OSError as error:
