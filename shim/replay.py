@@ -232,6 +232,7 @@ def _text_or_none(keys: Keys, key: str) -> str | None:
 def _string(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError("not text")
+    value.encode()  # half a surrogate pair is none, and nobody could write it down again
     return value
 
 

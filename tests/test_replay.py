@@ -250,6 +250,7 @@ def test_keys_and_events_that_are_not_known_are_passed_over() -> None:
         (decided(timestamp=None), "malformed"),
         (decided(conn=None), "malformed"),
         (decided(conn=1), "malformed"),
+        (decided(conn="\ud800"), "malformed"),
         (decided(client="somewhere"), "malformed"),
         (decided(client="uid:root"), "malformed"),
         (decided(protocol="socks6"), "malformed"),
