@@ -1,6 +1,7 @@
 # make run    makes .venv, installs the shim there and runs it         ARGS='--mode block'
 # make test   the tests                                                ARGS='-k config -x'
 # make lint   ruff, mypy --strict
+# make fuzz   every reader of foreign bytes, fuzzed                    SECONDS=600 ARGS='--keep session'
 # make bench  the benchmarks                                           ARGS=
 # make load   20,000 tunnels at once, 100,000 connections in a row    ARGS='--tunnels 3000'
 # make soak   ten minutes of random ends, looked at for what is left  ARGS='--seconds 3600'
@@ -10,12 +11,13 @@
 # PYTHON=...  an interpreter of your choice, 3.11 or newer
 
 .DELETE_ON_ERROR:
-.PHONY: run test lint bench load soak survey docs clean
+.PHONY: run test lint fuzz bench load soak survey docs clean
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PYTHON ?=
 ARGS ?=
+SECONDS := 600
 
 run: .venv/.installed
 	@$(BIN)/shim run $(ARGS)
@@ -27,6 +29,9 @@ lint: .venv/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+fuzz: .venv/.installed-fuzz
+	@cd tests && ../$(BIN)/python -m fuzz.campaign --seconds $(SECONDS) $(ARGS)
 
 bench: .venv/.installed-dev
 	$(BIN)/python bench/run.py $(ARGS)
@@ -51,7 +56,7 @@ docs: .venv/.installed-dev
 	$(BIN)/python docs/generate_advice.py
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist bench/build bench/out
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz build dist bench/build bench/out
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # What is installed follows pyproject.toml; the code itself is used where it lies.
@@ -62,6 +67,11 @@ clean:
 .venv/.installed-dev: pyproject.toml | .venv/bin/python
 	$(PIP) install --editable '.[dev]'
 	@touch .venv/.installed $@
+
+.venv/.installed-fuzz: pyproject.toml .venv/.installed-dev
+	@$(PIP) install --only-binary :all: 'atheris>=2.3' || \
+	  { echo 'make: atheris cannot be installed here (it has wheels for Linux on x86-64 only)' >&2; exit 1; }
+	@touch $@
 
 .venv/bin/python:
 	@set -e; \

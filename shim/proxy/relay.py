@@ -93,7 +93,7 @@ class Tunnel:
             self._slot = plane.wheel.add(self, idle)
         self._drain(self._down)
         up = self._up
-        if up.pending:
+        if up.pending and self._ticket is not None:
             if up.overhear is not None and up.overhear(up.pending):
                 up.overhear = None
             self._drain(up)
