@@ -12,7 +12,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import prepare
@@ -20,7 +20,6 @@ from prepare import Missing
 
 ROOT = prepare.HERE.parent
 NAME = "bench.test"
-LITERAL = "198.18.0.7"  # of the benchmarking range: an address that is not local, and never connected to
 LOOPBACK = "127.0.0.1"
 
 
@@ -35,6 +34,7 @@ class Peer:
     command: tuple[str, ...] = ()
     via: str = "socks5"
     host: str = NAME
+    only: frozenset[str] = frozenset()  # the tests it takes part in; empty: all
 
 
 @dataclass(frozen=True)
@@ -79,28 +79,16 @@ def _program(name: str) -> str:
 # --- the rows ------------------------------------------------------------------------------------------------------
 
 
-def _shim(site: Site, name: str = "shim", extra: str = "") -> Peer:
+def shim(site: Site, name: str = "shim", extra: str = "", launch: tuple[str, ...] = ()) -> Peer:
+    """`shim run` with further arguments; without any, the settings are those that everybody gets who sets nothing."""
     program = ROOT / ".venv" / "bin" / "shim"
     if not program.exists():
         raise Missing(".venv/bin/shim is not installed")
     port = free_port()
-    command = [str(program), "run", "--socks", f"{LOOPBACK}:{port}", "--upstream", f"{LOOPBACK}:{site.upstream}"]
-    command += ["--log-format", "json", *shlex.split(extra)]
+    command = ["run", "--socks", f"{LOOPBACK}:{port}", "--upstream", f"{LOOPBACK}:{site.upstream}"]
     version = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    return Peer(name, "chains", version.stdout.strip() or "unknown", port, tuple(command))
-
-
-def _shim_literal(site: Site) -> Peer:
-    return replace(_shim(site, "shim-literal"), host=LITERAL)
-
-
-def _shim_literal_unnamed(site: Site) -> Peer:
-    config = site.write("unnamed.toml", "[log]\nattribution = false\n")
-    return replace(_shim(site, "shim-literal-unnamed", f"--config {config}"), host=LITERAL)
-
-
-def _shim_socks4a(site: Site) -> Peer:
-    return replace(_shim(site, "shim-socks4a"), via="socks4a")
+    started = launch or (str(program),)
+    return Peer(name, "chains", version.stdout.strip() or "unknown", port, (*started, *command, *shlex.split(extra)))
 
 
 def _direct(site: Site) -> Peer:
@@ -209,7 +197,7 @@ def _asyncio_socks_server_0(site: Site) -> Peer:
 
 
 ROWS: dict[str, Callable[[Site], Peer]] = {
-    "shim": _shim,
+    "shim": shim,
     "direct": _direct,
     "haproxy": _haproxy,
     "microsocks": _microsocks,
@@ -218,17 +206,7 @@ ROWS: dict[str, Callable[[Site], Peer]] = {
     "sing-box": _sing_box,
     "pproxy": _pproxy,
     "asyncio-socks-server": _asyncio_socks_server,
-    "shim-literal": _shim_literal,
-    "shim-literal-unnamed": _shim_literal_unnamed,
-    "shim-socks4a": _shim_socks4a,
     "haproxy-copy": _haproxy_copy,
     "asyncio-socks-server-0.3": _asyncio_socks_server_0,
 }
 BY_DEFAULT = tuple(ROWS)[:9]
-
-
-def make(name: str, site: Site) -> Peer:
-    """The peer of that name, or of that variant of the shim; Missing if it is not to be had here."""
-    if name in site.variants:
-        return _shim(site, name, site.variants[name])
-    return ROWS[name](site)

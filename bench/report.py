@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from figures import GOALS, IDLE_KIB_MOST, Figures, Spread
+from features import FEATURES, SAFE
+from figures import BASE, GOALS, IDLE_KIB_MOST, Figures, Spread
 from measure import TESTS
 
-GIB = 2**30
-BASE = "haproxy"  # whose CPU others are compared with
 Cell = Callable[[Figures, str, str], str]
 
 
@@ -70,7 +69,8 @@ COLUMNS: dict[str, list[tuple[str, Cell]]] = {
 def markdown(record: dict[str, Any]) -> str:
     """The whole page."""
     figures = Figures(record)
-    sections = [_head(record), _goals(figures), *(_test(figures, name) for name in TESTS if name in figures.tests())]
+    sections = [_head(figures), _goals(figures), _features(figures)]
+    sections += [_test(figures, name) for name in TESTS if name in figures.tests()]
     sections += [_idle(figures), _syscalls(record), _checks(record), _trust(figures)]
     return "\n\n".join(part for part in sections if part) + "\n"
 
@@ -81,14 +81,18 @@ def table(heads: list[str], rows: list[list[str]], words: int = 1) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [heads, rule, *rows])
 
 
-def _head(record: dict[str, Any]) -> str:
-    m = record["machine"]
-    rows = [[name, peer["kind"], peer["version"] or "–"] for name, peer in record["peers"].items()]
+def _head(figures: Figures) -> str:
+    record = figures.record
+    m, foreign = record["machine"], figures.foreign()
+    relays = {name: peer for name, peer in record["peers"].items() if name not in FEATURES}
+    rows = [[name, peer["kind"], peer["version"] or "–"] for name, peer in relays.items()]
     left_out = "".join(f"\n\nLeft out: {name} ({why})." for name, why in record["left_out"].items())
+    busy = f" Anything else on the machine took {100 * foreign.median:.0f} % of one core meanwhile" if foreign else ""
     return (
         f"Measured {record['date']} on {m['cores']} × {m['cpu']}, Linux {m['kernel']}, Python {m['python']}: "
         f"{record['rounds']} interleaved rounds of {record['seconds']:g} s a test. Figures are medians; a ratio is "
-        "taken within one round, with its least and greatest value in brackets.\n\n"
+        f"taken within one round, with its least and greatest value in brackets.{busy}"
+        + (f" (at most {100 * foreign.greatest:.0f} %).\n\n" if foreign else "\n\n")
         + table(["relay", "how it works", "version"], rows, words=3)
         + left_out
     )
@@ -97,15 +101,33 @@ def _head(record: dict[str, Any]) -> str:
 def _goals(figures: Figures) -> str:
     rows = []
     for goal in GOALS:
-        got = figures.ratio(goal.test, goal.metric, "shim", goal.against)
-        if got:
-            verdict = "yes" if goal.reached(got) else "**no**"
-            rows.append([f"{goal.says}, against {goal.against}", goal.wanted(), str(got), verdict])
+        if found := goal.measured(figures):
+            against, got = found
+            rows.append([goal.says, against, goal.wanted(), str(got), _yes(goal.reached(got))])
     idle = figures.sample("idle", "shim")
     if idle and not idle["errors"]:
         kib = idle["extra"]["kib_per_tunnel"]
-        rows.append(["memory of an idle tunnel, KiB", f"≤ {IDLE_KIB_MOST}", f"{kib:.2f}", _yes(kib <= IDLE_KIB_MOST)])
-    return "### Figures to reach\n\n" + table(["shim", "wanted", "measured", "reached"], rows) if rows else ""
+        limit = f"≤ {IDLE_KIB_MOST}"
+        rows.append(["memory of an idle tunnel, KiB", "–", limit, f"{kib:.2f}", _yes(kib <= IDLE_KIB_MOST)])
+    heads = ["shim, default settings", "measured against", "wanted", "ratio", "reached"]
+    return "### Figures to reach\n\n" + table(heads, rows, words=2) if rows else ""
+
+
+def _features(figures: Figures) -> str:
+    """The price of each: its row divided by the one that it differs from in nothing else."""
+    rows = []
+    for name, feature in FEATURES.items():
+        bulk = _ratio("cpu", feature.than)(figures, "down8", name)
+        cells = [_with_least("cpu", 1e6, 0), _ratio("cpu", feature.than), _ratio("rate", feature.than)]
+        figured = [cell(figures, "setup", name) for cell in cells]
+        if figured[0] != "–":
+            rows.append([f"`{name}`", feature.says, f"`{feature.than}`", *figured, bulk])
+    said = (
+        f"`{SAFE}` is the shim with default settings and a name in every request, which is safe. Each row differs from "
+        "the one it is compared with in one thing: what is above 1 is what that costs, what is below 1 what it saves."
+    )
+    heads = ["row", "what differs", "from", "CPU µs/connection (least)", "CPU ×", "connections/s ×", "CPU/GiB ×"]
+    return f"### What each feature costs\n\n{said}\n\n{table(heads, rows, words=3)}" if rows else ""
 
 
 def _yes(it_is: bool) -> str:
@@ -116,11 +138,16 @@ def _test(figures: Figures, name: str) -> str:
     test = TESTS[name]
     columns = COLUMNS[test.unit]
     rows, notes = [], []
-    for peer in figures.peers(name):
+    for peer in _relays(figures, name):
         rows.append([peer, *(cell(figures, name, peer) for _, cell in columns)])
         notes += [f"{peer}: one round not counted ({error})." for error in figures.errors(name, peer)]
     text = f"### {test.title} (`{name}`)\n\n" + table(["relay", *(head for head, _ in columns)], rows)
     return text + "".join(f"\n\n{note}" for note in notes)
+
+
+def _relays(figures: Figures, test: str) -> list[str]:
+    """Those that are compared with each other, features of the shim aside."""
+    return [peer for peer in figures.peers(test) if peer not in FEATURES]
 
 
 def _idle(figures: Figures) -> str:
@@ -148,7 +175,8 @@ def _syscalls(record: dict[str, Any]) -> str:
 
 def _checks(record: dict[str, Any]) -> str:
     names = list(next(iter(record["verify"].values()), {}))
-    rows = [[peer, *(checks.get(name, "–") for name in names)] for peer, checks in record["verify"].items()]
+    shown = [(peer, checks) for peer, checks in record["verify"].items() if peer not in FEATURES]
+    rows = [[peer, *(checks.get(name, "–") for name in names)] for peer, checks in shown]
     said = (
         "Before the timing, every byte compared. A relay that fails `echo` is not timed; no timed test depends on "
         "the other checks."
@@ -161,7 +189,7 @@ def _trust(figures: Figures) -> str:
     """How one sees that neither the load generator nor the upstream sets the pace."""
     rows = []
     for name in TESTS:
-        relays = [peer for peer in figures.peers(name) if peer != "direct" and figures.values(name, peer, "rate")]
+        relays = [peer for peer in _relays(figures, name) if peer != "direct" and figures.values(name, peer, "rate")]
         direct = figures.middle(name, "direct", "rate")
         if not relays or not direct:
             continue
