@@ -71,7 +71,7 @@ def logged(mode: DnsMode, style: str, level: str) -> Step:
     bus = Bus(lambda _delay, _flush: None, batch=10 * BATCH)
     writer = LineWriter(os.open(os.devnull, os.O_WRONLY))
     log = LogSink(writer, catalogue("en"), format=style, level=level, reveal=False, schedule=lambda _d, _f: None)
-    bus.subscribe(log)
+    bus.subscribe(log.take)
 
     def step(number: int) -> None:
         bus.publish(events[number])

@@ -10,8 +10,7 @@ import argparse
 import contextlib
 import dataclasses
 import re
-import signal
-import subprocess
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -24,29 +23,30 @@ from prepare import Missing
 from server import Server
 
 WARM = 300
-START_TIMEOUT_S = 90.0
+PATIENCE = 20.0  # an interpreter is so many times as slow under valgrind, and more
 
 
-def under_valgrind(peer: Peer, out: Path) -> Peer:
-    """The same row, counted; without the randomness of hashes, which moves the figure by a percent."""
-    valgrind = prepare.program("valgrind")
-    launch, command = peer.command[:1], peer.command[1:]
-    python = launch if launch[0].endswith("python") else (str(ROOT / ".venv" / "bin" / "python"), *launch)
-    tool = ("--tool=callgrind", f"--callgrind-out-file={out}", "--collect-systime=no")
-    counted = ("env", "PYTHONHASHSEED=0", valgrind, "-q", *tool, *python, *command)
-    return dataclasses.replace(peer, command=counted)
+def counted(peer: Peer, out: Path) -> Peer:
+    """The same row under valgrind; without the randomness of hashes, which moves the figure by a percent."""
+    valgrind = shutil.which("valgrind")
+    if valgrind is None:
+        raise Missing("valgrind is not on PATH")
+    python = () if peer.command[0].endswith("python") else (str(ROOT / ".venv" / "bin" / "python"),)
+    tool = ("--tool=callgrind", f"--callgrind-out-file={out}")
+    return dataclasses.replace(peer, command=("env", "PYTHONHASHSEED=0", valgrind, "-q", *tool, *python, *peer.command))
 
 
-def instructions(bench: Bench, site: Site, name: str, connections: int, out: Path) -> int:
+def instructions(bench: Bench, peer: Peer, connections: int, out: Path) -> int:
     """All that one run takes, from start to end."""
-    server = Server(under_valgrind(features.rows({})[name](site), out), START_TIMEOUT_S, signal.SIGTERM)
-    with contextlib.closing(server):
-        server.start()
+    server = Server(counted(peer, out), PATIENCE)
+    server.start()
+    try:
         for count in (WARM, connections):
-            got = bench.load(server.peer, ("setup", "--conns", "16"), "--bytes", str(count), timeout=120)
+            got = bench.load(peer, ("setup", "--conns", "16"), "--bytes", str(count), timeout=120)
             if got["errors"]:
-                raise Missing(f"{name}: {got['first_error']}")
-        server.end(START_TIMEOUT_S)
+                raise Missing(got["first_error"])
+    finally:
+        server.stop()
     total = re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.MULTILINE)
     if total is None:
         raise Missing("callgrind wrote no total")
@@ -65,14 +65,16 @@ def main() -> int:
         stack.callback(bench.close)
         site = Site(bench.ports, folder)
         for name in chosen.rows.split(","):
-            try:
-                few, many = (instructions(bench, site, name, n, folder / "out") for n in (100, 100 + chosen.connections))
-            except Missing as why:
-                print(f"{name}: {why}", file=sys.stderr)
-                return 2
-            print(f"{name}: {(many - few) / chosen.connections:,.0f} instructions a connection", flush=True)
+            took = []
+            for count in (100, 100 + chosen.connections):
+                peer = features.rows({})[name](site)
+                took.append(instructions(bench, peer, count, folder / "counts"))
+            print(f"{name}: {(took[1] - took[0]) / chosen.connections:,.0f} instructions a connection", flush=True)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except Missing as why:
+        sys.exit(f"bench: {why}")

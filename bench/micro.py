@@ -125,7 +125,7 @@ def recorded(host: Host, style: str | None, level: str = "info") -> Step:
     if style:
         writer = LineWriter(os.open(os.devnull, os.O_WRONLY))
         log = LogSink(writer, catalogue("en"), format=style, level=level, reveal=False, schedule=lambda _d, _f: None)
-        bus.subscribe(log)
+        bus.subscribe(log.take)
     events = made(host)()
 
     def step() -> None:

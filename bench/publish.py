@@ -31,10 +31,7 @@ def everything(results: Path, docs: Path) -> None:
 def compact(record: dict[str, Any]) -> str:
     """The same data with one sample a line, figures to five digits and nothing that is empty."""
     samples = record.pop("samples")
-    lines = [
-        json.dumps({key: _short(value) for key, value in sample.items() if value or key == "round"})
-        for sample in samples
-    ]
+    lines = [json.dumps(_short(sample)) for sample in samples]
     head = json.dumps(record, indent=1).removesuffix("\n}")
     return f'{head},\n "samples": [\n  ' + ",\n  ".join(lines) + "\n ]\n}\n"
 

@@ -276,13 +276,13 @@ def main() -> int:
     except KeyboardInterrupt:
         status = 130
     finally:
-        if run.samples:
+        if measured := bool(run.samples or run.calls):
             write(run.record(), chosen.out)
     for name, reason in run.left_out.items():
         say(f"left out: {name}: {reason}")
     if chosen.publish and not status:
         publish.everything(chosen.out, ROOT / "docs")
-    print((chosen.out / "benchmarks.md").read_text() if run.samples else "nothing was measured")
+    print((chosen.out / "benchmarks.md").read_text() if measured else "nothing was measured")
     return status
 
 

@@ -18,8 +18,10 @@ STOP_TIMEOUT_S = 5.0
 class Server:
     """A started peer, in a session of its own; `stop` ends it with all its children."""
 
-    def __init__(self, peer: Peer) -> None:
+    def __init__(self, peer: Peer, patience: float = 1.0) -> None:
+        """`patience` is how many times as long as usual it may take to start and to stop."""
         self.peer = peer
+        self._patience = patience
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -37,7 +39,7 @@ class Server:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        until = time.monotonic() + START_TIMEOUT_S
+        until = time.monotonic() + START_TIMEOUT_S * self._patience
         while time.monotonic() < until:
             if self._process.poll() is not None:
                 raise Missing(f"ended at start with status {self._process.returncode}")
@@ -61,8 +63,8 @@ class Server:
             except ProcessLookupError:
                 break
             try:
-                self._process.wait(STOP_TIMEOUT_S)
+                self._process.wait(STOP_TIMEOUT_S * self._patience)
             except subprocess.TimeoutExpired:
                 continue
-        self._process.wait(STOP_TIMEOUT_S)
+        self._process.wait(STOP_TIMEOUT_S * self._patience)
         self._process = None

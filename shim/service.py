@@ -84,7 +84,7 @@ class Service:
             schedule=loop.call_later,
         )
         self._bus.subscribe(fold(table(), f"{worker}f").feed)
-        self._bus.subscribe(self._log)
+        self._bus.subscribe(self._log.take)
         self._pool = _new_pool(config)
         self._judge = Judge(config.policy, AnswerMemory(), salt=os.urandom(16), dns=config.dns.policy, pool=self._pool)
         self._quota = quota.Quota(_limits(config.limits, config.upstream))

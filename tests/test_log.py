@@ -102,13 +102,13 @@ def test_each_event_of_the_level_and_above_is_one_line(logs: Callable[..., Log],
     order = ["debug", "info", "warning", "error"]
     for event in SAMPLES:
         loud = order.index(SHOWN[type(event)][0]) >= order.index(level) or isinstance(event, events.Ready)
-        log.sink(dataclasses.replace(event, at=AT + 100 * SAMPLES.index(event)))  # too far apart to be gathered
+        log.sink.take(dataclasses.replace(event, at=AT + 100 * SAMPLES.index(event)))  # too far apart to be gathered
         assert len(log.text().splitlines()) == loud
 
 
 def test_a_json_line_is_the_contracts(logs: Callable[..., Log]) -> None:
     log = logs()
-    log.sink(closed("c1"))
+    log.sink.take(closed("c1"))
     assert log.lines() == [
         {
             "timestamp": "2026-11-22T12:00:00.037Z",
@@ -127,13 +127,13 @@ def test_lines_wait_for_the_end_of_the_turn_with_one_timer(logs: Callable[..., L
     loop = Loop()
     log = logs(loop)
     for number in range(3):
-        log.sink(closed(f"c{number}"))
+        log.sink.take(closed(f"c{number}"))
     assert log.text() == ""
     assert len(loop.waiting) == 1
     loop.advance(0)
     assert [line["conn"] for line in log.lines()] == ["c0", "c1", "c2"]
     assert loop.waiting == []
-    log.sink(closed("c3"))
+    log.sink.take(closed("c3"))
     loop.advance(0)
     assert [line["conn"] for line in log.lines()] == ["c3"]
 
@@ -142,7 +142,7 @@ def test_what_the_reader_does_not_take_is_tried_again(logs: Callable[..., Log]) 
     loop = Loop()
     log = logs(loop)
     for number in range(2000):
-        log.sink(closed(f"c{number}"))
+        log.sink.take(closed(f"c{number}"))
     seen = []
     for _ in range(100):
         loop.advance(0.05)
@@ -157,7 +157,7 @@ def test_a_reader_that_stands_still_costs_one_timer_however_many_windows_end(log
     log.writer.write(b"x" * 100_000)
     for number in range(50):
         other = dataclasses.replace(CURL, name=f"program {number}")
-        log.sink(dataclasses.replace(warned(loop.now), process=other))
+        log.sink.take(dataclasses.replace(warned(loop.now), process=other))
     for _ in range(100):
         loop.advance(1)
     assert len(loop.waiting) == 1
@@ -169,10 +169,10 @@ def test_a_gap_tells_how_many_lines_are_missing(logs: Callable[..., Log], form: 
     loop = Loop()
     log = logs(loop, format=form, limit_bytes=1000)
     for number in range(100):
-        log.sink(closed(f"c{number}"))
+        log.sink.take(closed(f"c{number}"))
     loop.now += 7
     loop.advance(0)
-    log.sink(closed("late"))
+    log.sink.take(closed("late"))
     loop.advance(0)
     *before, gap, late = log.text().splitlines()
     assert "late" in late
@@ -189,7 +189,7 @@ def test_text_gathers_and_tells_when_the_window_ends_though_nothing_else_happens
     loop = Loop()
     log = logs(loop, format="text")
     for number in range(13):
-        log.sink(warned(loop.now, number))
+        log.sink.take(warned(loop.now, number))
         loop.advance(0.1)
     (first,) = log.text().splitlines()
     assert "curl (pid 4242" in first
@@ -198,7 +198,7 @@ def test_text_gathers_and_tells_when_the_window_ends_though_nothing_else_happens
     loop.advance(3)
     (more,) = log.text().splitlines()
     assert more.endswith("warn  curl: address_only, and 12 more in 60 s")
-    log.sink(warned(loop.now))
+    log.sink.take(warned(loop.now))
     loop.advance(0)
     assert "curl (pid 4242" in log.text()
 
@@ -208,7 +208,7 @@ def test_what_was_held_back_is_told_before_a_new_window_and_at_the_end(logs: Cal
     log = logs(loop, format="text")
     for pause in (0, 1, 69, 1):
         loop.now += pause
-        log.sink(warned(loop.now))  # all in one batch: only the events bring time
+        log.sink.take(warned(loop.now))  # all in one batch: only the events bring time
     log.sink.close()
     assert [("and 1 more in 60 s" in line, "pid 4242" in line) for line in log.text().splitlines()] == [
         (False, True),
@@ -220,17 +220,17 @@ def test_what_was_held_back_is_told_before_a_new_window_and_at_the_end(logs: Cal
 
 def test_more_confidence_is_shown_at_once(logs: Callable[..., Log]) -> None:
     log = logs(format="text", clock=lambda: AT)
-    log.sink(warned(AT))
-    log.sink(warned(AT + 1, revision=2, confidence=Confidence.CONFIRMED))
+    log.sink.take(warned(AT))
+    log.sink.take(warned(AT + 1, revision=2, confidence=Confidence.CONFIRMED))
     assert len(log.text().splitlines()) == 2
-    log.sink(warned(AT + 2, revision=3, confidence=Confidence.CONFIRMED))
+    log.sink.take(warned(AT + 2, revision=3, confidence=Confidence.CONFIRMED))
     assert log.text() == ""
 
 
 def test_an_upstream_that_stays_away_is_gathered_too(logs: Callable[..., Log]) -> None:
     log = logs(format="text", clock=lambda: AT)
     for number in range(5):
-        log.sink(events.UpstreamFailed(AT, "127.0.0.1:9050", "connection_refused", f"c{number}"))
+        log.sink.take(events.UpstreamFailed(AT, "127.0.0.1:9050", "connection_refused", f"c{number}"))
     assert len(log.text().splitlines()) == 1
     log.sink.close()
     assert log.text().splitlines()[0].endswith("127.0.0.1:9050: connection_refused, and 4 more in 60 s")
@@ -239,17 +239,17 @@ def test_an_upstream_that_stays_away_is_gathered_too(logs: Callable[..., Log]) -
 def test_json_has_every_finding(logs: Callable[..., Log]) -> None:
     log = logs()
     for number in range(20):
-        log.sink(warned(AT, number))
+        log.sink.take(warned(AT, number))
     log.sink.close()
     assert [line["finding"] for line in log.lines()] == [f"f{number}" for number in range(20)]
 
 
 def test_level_and_names_can_be_changed_while_it_runs(logs: Callable[..., Log]) -> None:
     log = logs(level="warning")
-    log.sink(closed("c1"))
+    log.sink.take(closed("c1"))
     log.sink.configure(level="info", reveal=True)
-    log.sink(closed("c2"))
-    log.sink(warned(AT))
+    log.sink.take(closed("c2"))
+    log.sink.take(warned(AT))
     first, second = log.lines()
     assert (first["conn"], second["destination"]) == ("c2", "93.184.216.34:443")
 
@@ -262,7 +262,7 @@ def test_an_unknown_level_is_a_bug(logs: Callable[..., Log]) -> None:
 def test_close_writes_what_waits(logs: Callable[..., Log]) -> None:
     loop = Loop()
     log = logs(loop)
-    log.sink(closed("c1"))
+    log.sink.take(closed("c1"))
     log.sink.close()
     assert len(log.lines()) == 1
     loop.advance(1)
@@ -272,7 +272,7 @@ def test_close_writes_what_waits(logs: Callable[..., Log]) -> None:
 def test_colour_is_for_those_who_want_it(logs: Callable[..., Log]) -> None:
     plain, colored = logs(format="text"), logs(format="text", color="always")
     for log in (plain, colored):
-        log.sink(closed("c1"))
+        log.sink.take(closed("c1"))
     assert "\x1b" not in plain.text()
     assert colored.text().startswith("\x1b[2m")
 
@@ -281,7 +281,7 @@ def test_through_the_bus(logs: Callable[..., Log]) -> None:
     loop = Loop()
     log, bus = logs(loop), Bus(loop.call_later)
     bus.subscribe(lambda event: [warned(event.at)] if isinstance(event, events.ConnectionClosed) else None)
-    bus.subscribe(log.sink)
+    bus.subscribe(log.sink.take)
     bus.publish(closed("c1"))
     loop.advance(0.02)
     loop.advance(0)
@@ -304,7 +304,7 @@ def every_event(text: str, spare: tuple[type, ...] = ()) -> Iterator[Event]:
 def test_a_sentinel_host_shows_in_no_line_unless_revealed(hostile_log: Callable[[bool], Log], reveal: bool) -> None:
     log = hostile_log(reveal)
     for event in every_event(SENTINEL, spare=(Peer, Process)):  # who asks is no destination
-        log.sink(event)
+        log.sink.take(event)
     log.sink.close()
     text = log.text()
     assert len(text.splitlines()) >= len(SAMPLES)
@@ -314,7 +314,7 @@ def test_a_sentinel_host_shows_in_no_line_unless_revealed(hostile_log: Callable[
 def test_credentials_show_in_no_line_at_all(hostile_log: Callable[[bool], Log]) -> None:
     log = hostile_log(True)
     for event in SAMPLES:
-        log.sink(event)
+        log.sink.take(event)
     log.sink.close()
     text = log.text().lower()
     assert "host.example" in text
@@ -327,7 +327,7 @@ def test_credentials_show_in_no_line_at_all(hostile_log: Callable[[bool], Log]) 
 def test_escape_sequences_never_reach_the_terminal(hostile_log: Callable[[bool], Log], reveal: bool) -> None:
     log = hostile_log(reveal)
     for event in every_event("\x1b]0;owned\x07\u202egnp\x9b2J\n\r\u2028"):
-        log.sink(event)
+        log.sink.take(event)
     log.sink.close()
     text = log.text()
     assert all(line.isprintable() for line in text.split("\n"))

@@ -119,7 +119,7 @@ def written(live: list[Event], path: Path, *, reveal: bool = True, level: str = 
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     sink = LogSink(LineWriter(fd), catalogue("en"), format=form, level=level, reveal=reveal)
     for event in live:
-        sink(event)
+        sink.take(event)
     sink.close()
     os.close(fd)
     return path

@@ -72,7 +72,10 @@ class Bus:
                     break
                 batch, self._pending = self._pending, []
                 for event in batch:
-                    self._deliver(event)
+                    following: list[Event] = []
+                    self._tell(event, following)
+                    for one in following:  # grows while it is walked: consequences come right after their cause
+                        self._tell(one, following)
         finally:
             self._flushing = False
 
@@ -80,15 +83,14 @@ class Bus:
         self._timed = False
         self.flush()
 
-    def _deliver(self, event: Event) -> None:
-        queue = [event]
-        for current in queue:  # grows while it is walked: consequences come right after their cause
-            for subscriber in self._subscribers:
-                try:
-                    if found := subscriber(current):
-                        _extend(queue, found)
-                except Exception as error:
-                    queue.extend(self._faults_of(error, current))
+    def _tell(self, event: Event, following: list[Event]) -> None:
+        """Show it to all subscribers; what they find is added to what follows."""
+        for subscriber in self._subscribers:
+            try:
+                if found := subscriber(event):
+                    _extend(following, found)
+            except Exception as error:
+                following.extend(self._faults_of(error, event))
 
     def _faults_of(self, error: Exception, event: Event) -> tuple[Fault, ...]:
         """The Fault to deliver: one for each error and place in a flush, and none for a Fault that was too much.
@@ -103,8 +105,8 @@ class Bus:
         return (found,)
 
 
-def _extend(queue: list[Event], found: Iterable[Event]) -> None:
+def _extend(following: list[Event], found: Iterable[Event]) -> None:
     for event in found:
-        if len(queue) >= _CONSEQUENCES_MAX:
+        if len(following) >= _CONSEQUENCES_MAX:
             raise OverflowError("one event has too many consequences")
-        queue.append(event)
+        following.append(event)

