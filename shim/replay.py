@@ -31,6 +31,7 @@ from shim.judge.attributed import fold
 from shim.judge.hosts import address_from_text
 from shim.model import (
     Action,
+    Ancestor,
     Command,
     Confidence,
     Decision,
@@ -251,18 +252,25 @@ def _peer(text: str) -> Peer:
     return Peer(host.strip("[]"), int(port))
 
 
+def _number(value: Any) -> int:
+    if not isinstance(value, int):
+        raise TypeError("not a number")
+    return value
+
+
 def _process(value: Any) -> Process | None:
     if value is None:
         return None
     keys: Keys = dict(value)
-    if not isinstance(keys["pid"], int):
-        raise TypeError("not a number")
     arguments = tuple(_string(argument) for argument in keys.get("arguments", ()))
+    uid = keys.get("uid")
     return Process(
-        keys["pid"],
+        _number(keys["pid"]),
         _text(keys, "name"),
         _text_or_none(keys, "exe"),
         arguments=arguments,
+        uid=None if uid is None else _number(uid),
+        parents=tuple(Ancestor(_number(each["pid"]), _text(each, "name")) for each in keys.get("parents", ())),
         label=_text_or_none(keys, "label"),
         script=_text_or_none(keys, "script"),
         wrapper=_text_or_none(keys, "wrapper"),

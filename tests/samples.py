@@ -149,7 +149,8 @@ def tainted(value: T, text: str, spare: frozenset[str] = OWN, spare_types: tuple
     if isinstance(value, bytes):
         return text.encode("utf-8", "surrogatepass")  # type: ignore[return-value]
     if isinstance(value, tuple):
-        return tuple(tainted(item, text, spare, spare_types) for item in value)  # type: ignore[return-value]
+        items = [tainted(item, text, spare, spare_types) for item in value]
+        return value._make(items) if hasattr(value, "_make") else tuple(items)  # type: ignore[return-value]
     if dataclasses.is_dataclass(value):
         names = [field.name for field in dataclasses.fields(value) if field.name not in spare]
         changed = {name: tainted(getattr(value, name), text, spare, spare_types) for name in names}

@@ -26,11 +26,13 @@ CURL = Process(10, "curl", "/usr/bin/curl")
 PEERS = [IPv4Address("198.51.100.1") + 7 * number for number in range(40)]
 
 
-def first_bytes(story: Story, protocol: str, name: str | None, *, address: bool = False) -> None:
+def first_bytes(
+    story: Story, protocol: str, name: str | None, *, address: bool = False, encrypted: bool = False
+) -> None:
     """What the last connection said first."""
     last = story.events[-1]
     assert isinstance(last, RequestDecided)
-    story.tell(FirstBytesSeen(story.at, last.conn, protocol, name, address, False))
+    story.tell(FirstBytesSeen(story.at, last.conn, protocol, name, address, encrypted))
 
 
 def a_typed_address_in_chromium(story: Story) -> None:
@@ -228,6 +230,21 @@ def test_a_typed_address_in_a_browser_that_looks_names_up_is_possible_as_long_as
     found = told(a_typed_address_in_firefox_without_remote_dns, Mode.WARN, DnsMode.REFUSE, FIREFOX)
     assert {(each.confidence, each.advice) for each in found} == {(Confidence.POSSIBLE, "advice.for.firefox.socks5")}
     assert found[-1].evidence[-3:] == ("tls_without_sni", "typed_literal_likely", "local_lookups_on")
+
+
+@pytest.mark.parametrize(("process", "sure"), [(FIREFOX, Confidence.PROBABLE), (CURL, Confidence.POSSIBLE)])
+def test_a_name_that_may_be_an_outer_one_is_a_sign_only_where_look_ups_are_known(
+    process: Process, sure: Confidence
+) -> None:
+    """Browsers send the extension always (GREASE): what is certain of them is not lost by it."""
+
+    def site_with_an_encrypted_hello(story: Story) -> None:
+        story.connect(V4, 443)
+        first_bytes(story, "tls", "cover.example.org", encrypted=True)
+
+    found = told(site_with_an_encrypted_hello, Mode.WARN, DnsMode.REFUSE, process)
+    assert (found[-1].confidence, found[-1].name) == (sure, "cover.example.org")
+    assert "ech_extension" in found[-1].evidence
 
 
 def test_a_refused_address_of_a_browser_that_looks_names_up_is_probably_a_name_s() -> None:

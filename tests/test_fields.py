@@ -336,7 +336,7 @@ def test_nothing_that_a_terminal_obeys_comes_out(view: View, text: str) -> None:
 PIP = next(event.process for event in SAMPLES if isinstance(event, events.ProcessIdentified) and event.process != CURL)
 
 
-def test_a_command_line_is_shown_only_when_names_are() -> None:
+def test_a_command_line_and_what_is_around_it_are_shown_only_when_names_are() -> None:
     identified = events.ProcessIdentified(AT, "c3", PIP)
     plain = {
         "pid": 4243,
@@ -347,7 +347,8 @@ def test_a_command_line_is_shown_only_when_names_are() -> None:
     }
     assert fields(identified, SCRUBBED) == ("debug", "process_identified", {"subject": "c3", "process": plain})
     arguments = ["python3", "-m", "pip", "download", "https://host.example/"]
-    assert fields(identified, REVEALED)[2]["process"] == plain | {"arguments": arguments}
+    around = {"arguments": arguments, "uid": 1000, "parents": [{"pid": 812, "name": "bash"}]}
+    assert fields(identified, REVEALED)[2]["process"] == plain | around
     assert "host.example" not in repr(PIP)
 
 

@@ -129,14 +129,15 @@ def test_a_finding_is_a_sentence_and_where_to_look_it_up() -> None:
     assert line.count("socks5h://") == 1
 
 
-def test_who_sent_it_is_a_sentence() -> None:
+@pytest.mark.parametrize(("reveal", "parents"), [(False, ""), (True, "; bash 812")])
+def test_who_sent_it_is_a_sentence(reveal: bool, parents: str) -> None:
     texts = catalogue("en")
     shown = [
-        fields(event, View(reveal=False, catalogue=texts)) for event in SAMPLES if isinstance(event, ProcessIdentified)
+        fields(event, View(reveal=reveal, catalogue=texts)) for event in SAMPLES if isinstance(event, ProcessIdentified)
     ]
     assert [rendered(TextLine(texts, color=False), AT, name, level, keys)[26:] for level, name, keys in shown] == [
         "c3     is from curl (pid 4242)",
-        "c3     is from python3 (pid 4243)",
+        f"c3     is from python3 (pid 4243; pip; app:org.gnome.Terminal{parents})",
         "q1     is from an unknown program: shared_resolver",
     ]
 

@@ -76,10 +76,11 @@ def test_no_name_leans_to_a_typed_address_and_raises_nothing(event: FirstBytesSe
     assert found.evidence == ("address_request", code, "typed_literal_likely")
 
 
-def test_the_encrypted_hello_extension_is_told_and_decides_nothing() -> None:
+def test_a_name_that_may_be_an_outer_one_is_told_and_proves_nothing() -> None:
+    """Nobody can tell a true encrypted hello from a meaningless one (GREASE): its name is worth less, and is shown."""
     found = raised(seen("tls", "cdn.example", ech=True))
-    assert found.confidence is Confidence.PROBABLE
-    assert "ech_extension" in found.evidence
+    assert (found.confidence, found.name, found.rule) == (Confidence.POSSIBLE, "cdn.example", "L02")
+    assert found.evidence == ("address_request", "tls_sni_is_name", "ech_extension")
 
 
 def test_only_the_connection_itself_is_meant_and_only_once() -> None:

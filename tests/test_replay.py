@@ -308,6 +308,9 @@ def queried(**changes: Any) -> bytes:
         {"process": "curl"},
         {"process": {"pid": 1, "name": "curl", "exe": None, "arguments": [1]}},
         {"process": {"pid": 1, "name": "curl", "exe": None, "label": 1}},
+        {"process": {"pid": 1, "name": "curl", "exe": None, "uid": "1"}},
+        {"process": {"pid": 1, "name": "curl", "exe": None, "parents": [1]}},
+        {"process": {"pid": 1, "name": "curl", "exe": None, "parents": [{"pid": "1", "name": "sh"}]}},
     ],
 )
 def test_a_query_that_cannot_be_read_is_named(changes: dict[str, Any]) -> None:

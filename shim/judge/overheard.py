@@ -1,7 +1,7 @@
 """What first bytes add to the finding of an address: the name behind it, or that it was most likely typed.
 
 A name beside an address makes a local look-up probable, never more: no answer of a resolver was seen. Where it is known
-why the address was given, it makes nothing.
+why the address was given, or where the name may stand in for another one (ECH), it makes nothing.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class Overheard:
             return self._ledger.raised(finding, event.at, Confidence.POSSIBLE, *codes, name=event.name)
         # An address as text keeps its rule: the same form is what a typed address has.
         rule = _NAMED_RULE if last.kind is LeakKind.ADDRESS_ONLY else None
-        return self._ledger.raised(finding, event.at, Confidence.PROBABLE, *codes, rule=rule, name=event.name)
+        sure = Confidence.POSSIBLE if event.encrypted else Confidence.PROBABLE
+        return self._ledger.raised(finding, event.at, sure, *codes, rule=rule, name=event.name)
 
 
 def _codes(event: FirstBytesSeen) -> tuple[str, ...]:

@@ -255,9 +255,19 @@ def _process(process: Process | None, reason: str | None, view: View) -> Keys:
     for key, text in (("script", process.script), ("label", process.label), ("wrapper", process.wrapper)):
         if text is not None:
             known[key] = printable(text)
-    if view.reveal and process.arguments:  # a command line may name any number of destinations
+    return {"process": known | _surroundings(process)} if view.reveal else {"process": known}
+
+
+def _surroundings(process: Process) -> Keys:
+    """What may name any number of destinations (a command line does), or tells much of whose machine it is."""
+    known: Keys = {}
+    if process.arguments:
         known["arguments"] = [printable(argument) for argument in process.arguments]
-    return {"process": known}
+    if process.uid is not None:
+        known["uid"] = process.uid
+    if process.parents:
+        known["parents"] = [{"pid": parent.pid, "name": printable(parent.name)} for parent in process.parents]
+    return known
 
 
 def _client(peer: Peer) -> str:

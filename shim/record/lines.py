@@ -7,7 +7,7 @@ they say.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -105,7 +105,9 @@ class TextLine:
     def _process_identified(self, keys: dict[str, Any]) -> str:
         if keys["process"] is None:
             return self._plain("process_unknown", keys)
-        return self._plain("process_identified", keys | keys["process"])
+        process = dict(keys["process"])
+        around = _around(process, process.pop("parents", ()))
+        return self._plain("process_identified", {**keys, **process, "around": around})
 
     def _leak_found(self, keys: dict[str, Any]) -> str:
         """A sentence and where to look it up; of a later revision only what it adds."""
@@ -155,6 +157,13 @@ def _request_decided(keys: dict[str, Any]) -> str:
         f"{keys['conn']:<6} {keys['protocol']:<7} {keys['command']:<13} {keys['exposure']:<15} {keys['action']:<7} "
         f"{keys['destination']}{reason}"
     )
+
+
+def _around(process: Mapping[str, Any], parents: Iterable[Mapping[str, Any]]) -> str:
+    """What a process runs in and under, the same in every language."""
+    line = " < ".join(f"{parent['name']} {parent['pid']}" for parent in parents)
+    marks = *(process[key] for key in ("script", "label", "wrapper") if key in process), line
+    return "".join(f"; {mark}" for mark in marks if mark)
 
 
 def _flat(value: object) -> object:
