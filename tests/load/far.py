@@ -61,6 +61,7 @@ def _bound(port: int) -> socket.socket:
     """A listener; each process has its own, and the kernel shares out who comes."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)  # soon full: the shim must hold bytes back
     sock.bind(("127.0.0.1", port))
     return sock
 

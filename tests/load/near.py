@@ -150,19 +150,19 @@ class Crowd:
         self._go(client)
 
     async def unread(self) -> None:
+        """Enough to be spliced, so that a pipe holds some of it at the end."""
         client = await self.join()
         await client.ask(b"unread.test")
-        client.writer.write(_NOISE[:200_000])
+        client.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.writer.write(_NOISE * 8)
         await asyncio.sleep(random.random() * HASTE_S)
         self._go(client)
 
     async def slow_reader(self) -> None:
         client = await self.join()
         await client.ask(b"slow.test")
-        client.writer.transport.pause_reading()
         client.writer.write(_NOISE)
-        await asyncio.sleep(random.random())
-        client.writer.transport.resume_reading()
+        await asyncio.sleep(random.random())  # the stream stops reading by itself
         if await client.reader.readexactly(len(_NOISE)) != _NOISE:
             raise ValueError("other bytes came back")
         await self._count(client, len(_NOISE))
