@@ -8,11 +8,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from rig.border import CANARY, IN_TESTS, sniffing
 from rig.namespace import Namespace
 from rig.programs import require_namespaces
 from rig.shim import ROOT, Shim
@@ -20,7 +19,6 @@ from rig.upstream import Upstream
 
 CORE = ["test_run_forward.py", "test_run_credentials.py", "test_run_refusals.py", "test_run_local.py"]
 NESTED = "SHIM_TESTS_OFFLINE"
-IN_TESTS = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
 
 
 @pytest.mark.timeout(280)
@@ -61,19 +59,3 @@ def test_the_shim_sends_no_packet_but_to_its_client(mode: str, upstream: Upstrea
     assert mine, "the client's connections were seen"
     assert canary, "a packet that leaves would have been seen"
     assert kinds - mine - canary == set()
-
-
-CANARY = "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.sendto(b'x', ('192.0.2.53', 53))"
-
-
-@contextmanager
-def sniffing(space: Namespace) -> Iterator[list[str]]:
-    """All kinds of packets of the namespace, complete once the context ends."""
-    packets: list[str] = []
-    argv = [*space.prefix, sys.executable, "-m", "rig.sniff"]
-    with subprocess.Popen(argv, env=IN_TESTS, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as sniffer:
-        assert sniffer.stdout and sniffer.stdout.readline() == "ready\n"
-        try:
-            yield packets
-        finally:
-            packets += sniffer.communicate("", timeout=10)[0].splitlines()

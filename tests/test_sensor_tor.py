@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from dns.message import from_wire
 from rig.asking import Where, address, answers, ask, ask_tcp, rcode, udp_client, wire
+from rig.border import CANARY, IN_TESTS, sniffing
 from rig.namespace import Namespace
 from rig.programs import require_namespaces
 from rig.shim import Shim
 from rig.upstream import Behaviour, Upstream
 from rig.wire import GREETING, socks5, tunnel5
 from rig.wire import ask as send
-from test_offline import CANARY, IN_TESTS, sniffing
 
 PAGE, PAGE_ADDRESS = "page.test", "93.184.216.34"
 GET = b"GET / HTTP/1.0\r\n\r\n"

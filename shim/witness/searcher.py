@@ -6,6 +6,7 @@ Never waits for the loop: what it finds is handed over by callbacks, which must 
 from __future__ import annotations
 
 import contextlib
+import errno
 import time
 from collections.abc import Callable, Iterator, Sequence
 from queue import Empty, SimpleQueue
@@ -14,6 +15,9 @@ from typing import Final
 
 from shim.events import Fault
 from shim.witness.looking import Found, Looker, Trace
+
+EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""The machine's trouble and no bug, and all who ask meet it."""
 
 DEBT_S: Final = 0.5
 RESTS: Final = 3
@@ -136,11 +140,12 @@ class Searcher:
 
     @contextlib.contextmanager
     def _faults_told(self) -> Iterator[None]:
-        """A bug must not end the thread: what it was busy with times out."""
+        """A bug must not end the thread: what it was busy with times out. So it does when descriptors have run out."""
         try:
             yield
         except Exception as error:
-            self._broken(Fault.of(error, time.time()))
+            if getattr(error, "errno", None) not in EXHAUSTED:
+                self._broken(Fault.of(error, time.time()))
 
 
 def _in_time(searches: Sequence[Search]) -> list[Search]:

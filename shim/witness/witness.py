@@ -17,6 +17,7 @@ from shim.witness.describe import GENERATIONS, describe
 from shim.witness.holders import Holders, free
 from shim.witness.looking import (
     AMBIGUOUS,
+    BUSY,
     GONE,
     NOT_PERMITTED,
     OFF,
@@ -80,7 +81,7 @@ class Witness:
         except OSError:
             return Sighting(None, OFF)
         if owner is None:
-            return Sighting(None, GONE if _is_local(clue.client.host) else OTHER_NAMESPACE)
+            return Sighting(None, _why_no_socket(clue.client.host))
         inode, uid = owner
         if not self._sees_all and uid != self._uid:
             return Sighting(None, NOT_PERMITTED, uid)
@@ -213,12 +214,16 @@ def _by_inode(traces: Sequence[Trace]) -> dict[int, list[Trace]]:
     return wanted
 
 
-def _is_local(host: str) -> bool:
-    """Whether it is an address of this network namespace: only those can be bound."""
+def _why_no_socket(host: str) -> str:
+    """An address of this network namespace can be bound: then the client has gone. BUSY without a socket to try it."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+    try:
+        probe = socket.socket(family, socket.SOCK_DGRAM)
+    except OSError:
+        return BUSY
+    with probe:
         try:
             probe.bind((host, 0))
         except OSError:
-            return False
-    return True
+            return OTHER_NAMESPACE
+    return GONE

@@ -1,4 +1,5 @@
-"""A program of its own, `python -m rig.sniff`: prints each packet on `lo` of its network namespace, once a kind.
+"""A program of its own, `python -m rig.sniff [DEVICE]`: prints each packet on `lo`, or another device of its network
+namespace, once a kind.
 
 Runs until its standard input ends. Needs CAP_NET_RAW, which root of a user namespace has.
 """
@@ -31,7 +32,7 @@ def described(protocol: int, packet: bytes) -> str:
 def main() -> None:
     """Say `ready`, then every new kind of packet, until told to end; what is still queued then is said as well."""
     with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL)) as sniffer:
-        sniffer.bind(("lo", 0))
+        sniffer.bind((sys.argv[1] if len(sys.argv) > 1 else "lo", 0))
         print("ready", flush=True)
         seen, ended = set(), False
         while not ended or select.select([sniffer], [], [], 0)[0]:
