@@ -10,7 +10,7 @@ import pytest
 from rig.programs import require_namespaces, require_program
 
 from shim.cli import start
-from shim.lab.check import PLACES
+from shim.lab.preparing import PLACES
 from shim.lab.survey import table
 from shim.lab.survey.catalogue import CatalogueError, built_in, load, parse
 from shim.lab.survey.running import summary

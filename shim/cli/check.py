@@ -17,6 +17,7 @@ from shim.address import Address
 from shim.cli.helptext import Command
 from shim.cli.options import address_type, lang_option
 from shim.cli.status import EXIT_USAGE
+from shim.cli.visits import visits
 from shim.locale import Catalogue
 
 if TYPE_CHECKING:
@@ -42,16 +43,26 @@ def command(texts: Catalogue) -> click.Command:
         scrub: bool,
         linger: float,
         ca_env: bool,
+        visit: tuple[str, ...],
     ) -> int:
-        from shim.lab.check import Options
         from shim.lab.check import run as run_check
+        from shim.lab.preparing import Options
         from shim.lab.verdict import report
 
         chosen: Address | str = upstream if upstream in UPSTREAMS else address_type(texts)(upstream)
         if ca_env and chosen != "sandbox":
             raise click.UsageError(texts.text("check.ca_env_needs_sandbox"))
-        own_stdout = output is not None or interactive
-        options = Options(command, chosen, proxy_env, timeout, own_stdout, interactive, linger_s=linger, ca_env=ca_env)
+        options = Options(
+            command,
+            chosen,
+            proxy_env,
+            timeout,
+            own_stdout=output is not None or interactive,
+            interactive=interactive,
+            linger_s=linger,
+            ca_env=ca_env,
+            visits=visits(command, visit, texts),
+        )
         with ExitStack() as files:
             try:
                 packets: BinaryIO | None = None if pcap is None else files.enter_context(_private(pcap))
@@ -101,6 +112,7 @@ def _params(texts: Catalogue) -> list[click.Parameter]:
             help=texts.text("check.option.linger"),
         ),
         click.Option(["--ca-env"], is_flag=True, help=texts.text("check.option.ca_env")),
+        click.Option(["--visit"], multiple=True, metavar="URL", help=texts.text("check.option.visit")),
         click.Option(["--interactive"], is_flag=True, help=texts.text("check.option.interactive")),
         click.Option(["--pcap"], type=file, metavar="FILE", help=texts.text("check.option.pcap")),
         click.Option(["--scrub"], is_flag=True, help=texts.text("check.option.scrub")),

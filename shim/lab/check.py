@@ -13,46 +13,28 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO
 
 import uvloop
 
 from shim.address import Address
 from shim.events import Event, Fault, TorBootstrapped, UpstreamFailed
 from shim.lab.authority import Authority
-from shim.lab.canary import PAGE, ROLES, Canaries
-from shim.lab.isolation import HELPERS, IsolationError, write_overlay
-from shim.lab.namespace import HTTP_PORT, SOCKS_HOST, SOCKS_PORTS, Message, Namespace, Setup
+from shim.lab.browser import outcomes
+from shim.lab.canary import ROLES, Canaries
+from shim.lab.isolation import IsolationError, write_overlay
+from shim.lab.namespace import Message, Namespace
 from shim.lab.pages import Pages
+from shim.lab.preparing import AUTO, SANDBOX, Options, fill, places, prepare
 from shim.lab.sandbox import Sandbox
 from shim.lab.serving import Serving
 from shim.lab.trap import Trap
-from shim.lab.verdict import Departure, Isolation, Run
+from shim.lab.verdict import Departure, Isolation, Run, Visit
 from shim.tor.child import TorChild
 from shim.tor.discover import CANDIDATES
 from shim.tor.keeper import UpstreamKeeper
-from shim.value import value
-
-SANDBOX, AUTO, TOR = "sandbox", "auto", "tor"
-
-PROXY_URL: Final = f"socks5h://{SOCKS_HOST}:{SOCKS_PORTS[0]}"
-HTTP_PROXY_URL: Final = f"http://{SOCKS_HOST}:{HTTP_PORT}"
-PLACES: Final = {
-    "socks_host": SOCKS_HOST,
-    "socks_port": str(SOCKS_PORTS[0]),
-    "proxy_url": PROXY_URL,
-    "http_proxy_url": HTTP_PROXY_URL,
-}
-"""What stands in braces in any command, and as SHIM_… in its environment; each run adds its canary to it."""
-
-_PROXY_VARIABLES = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY")
-_CA_VARIABLES = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO")
-"""By which OpenSSL, curl, Python's requests, Node and git are told whom to trust."""
-_SESSION_VARIABLES = ("DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "DBUS_SESSION_BUS_ADDRESS", "SSH_AUTH_SOCK")
-
-LINGER_S = 2.0
-"""How long what the program left behind may go on."""
 
 SETTLE_S = 0.1
 """For what has been sent but not yet read here."""
@@ -65,24 +47,6 @@ TOR_READY_S = 180.0
 ALL = 100
 
 
-@value
-class Options:
-    """How to run it. `upstream` is an address or one of the three words; `timeout_s` 0 = none.
-
-    `linger_s` is how long what the program leaves behind may go on. `ca_env` has the program trust the sandbox.
-    """
-
-    command: tuple[str, ...]
-    upstream: Address | str = SANDBOX
-    proxy_env: bool = False
-    timeout_s: float = 0.0
-    own_stdout: bool = False
-    interactive: bool = False
-    tor_command: str = "tor"
-    linger_s: float = LINGER_S
-    ca_env: bool = False
-
-
 def run(options: Options, environ: Mapping[str, str], pcap: BinaryIO | None = None) -> Run:
     """Run the program to its end."""
     folder = Path(tempfile.mkdtemp(prefix="leakshim-check-"))
@@ -90,7 +54,8 @@ def run(options: Options, environ: Mapping[str, str], pcap: BinaryIO | None = No
     canaries = Canaries.make(ROLES)
     authority = Authority() if options.upstream == SANDBOX else None
     try:
-        setup = _setup(options, environ, folder, _places(canaries, authority, folder))
+        where = places(canaries, authority, folder)
+        setup = prepare(options, environ, folder, where)
         write_overlay(setup.folder)
         try:
             space = Namespace.open(setup)
@@ -98,48 +63,22 @@ def run(options: Options, environ: Mapping[str, str], pcap: BinaryIO | None = No
             return Run(options.command, began, upstream=str(options.upstream), failure=(error.step, error.knob))
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                return runner.run(_Check(options, space, folder, began, canaries, authority, pcap).run())
+                seen = runner.run(_Check(options, space, folder, began, canaries, authority, pcap).run())
         finally:
             space.close()
+        return replace(seen, visits=_visits(options, where, folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _places(canaries: Canaries, authority: Authority | None, folder: Path) -> dict[str, str]:
-    host = canaries.host(PAGE)
-    places = {**PLACES, "canary": host, "canary_url": f"http://{host}/", "canary_https_url": f"https://{host}/"}
-    if authority is not None:
-        file = folder / "ca.pem"
-        file.write_text(authority.pem, encoding="ascii")
-        places["ca_file"], places["ca_pin"] = str(file), authority.key_pin
-    return places
-
-
-def _setup(options: Options, environ: Mapping[str, str], folder: Path, places: Mapping[str, str]) -> Setup:
-    argv = tuple(fill(word, places) for word in options.command)
-    env = {**environ, **{f"SHIM_{name.upper()}": text for name, text in places.items()}}
-    if options.ca_env and "ca_file" in places:
-        env |= dict.fromkeys(_CA_VARIABLES, places["ca_file"])
-    if options.proxy_env:
-        for name in _PROXY_VARIABLES:
-            env[name] = env[name.lower()] = PROXY_URL
-        env.pop("NO_PROXY", None)
-        env.pop("no_proxy", None)
-    hidden = list(HELPERS)
-    if not options.interactive:
-        hidden += ["/tmp/.X11-unix", f"/run/user/{os.getuid()}"]  # noqa: S108 - hidden, not used
-        for name in _SESSION_VARIABLES:
-            env.pop(name, None)
-    overlay = folder / "overlay"
-    overlay.mkdir(mode=0o755)
-    return Setup(argv, env, overlay, tuple(hidden), options.own_stdout)
-
-
-def fill(word: str, places: Mapping[str, str] = PLACES) -> str:
-    """One word of the command with its placeholders filled in; other braces stay as they are."""
-    for name, text in places.items():
-        word = word.replace(f"{{{name}}}", text)
-    return word
+def _visits(options: Options, where: Mapping[str, str], folder: Path) -> tuple[Visit, ...]:
+    """The pages, and what became of each as far as that is known."""
+    if options.visits is None:
+        return ()
+    urls = [fill(url, where) for url in options.visits.urls]
+    if options.interactive:
+        return tuple(map(Visit, urls))
+    return tuple(Visit(url, error is None, error) for url, error in zip(urls, outcomes(folder, len(urls)), strict=True))
 
 
 class _Check:

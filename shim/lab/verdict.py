@@ -68,6 +68,15 @@ class Isolation:
 
 
 @value
+class Visit:
+    """A page that a browser was given. `loaded` is None where nobody drove the browser; `error` says why not."""
+
+    url: str
+    loaded: bool | None = None
+    error: str | None = None
+
+
+@value
 class Run:
     """All that is known of one run. `status` is the program's own, negative for the signal that ended it.
 
@@ -93,6 +102,7 @@ class Run:
     canaries: Canaries = Canaries()
     untrusted: bool = False
     linger_s: float = 2.0
+    visits: tuple[Visit, ...] = ()
 
 
 @value
@@ -292,6 +302,8 @@ def _not_covered(run: Run) -> Iterator[str]:
         yield run.stopped
     if run.left_running:
         yield "left_running"
+    if any(visit.loaded is False for visit in run.visits):
+        yield "not_loaded"
     if run.untrusted:
         yield "tls"
     if run.uncounted:

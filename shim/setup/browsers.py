@@ -92,7 +92,8 @@ BROWSERS = {
         pieces=(
             Piece(
                 "command",
-                'chromium --proxy-server=socks5://$at --host-resolver-rules="MAP * ~NOTFOUND , EXCLUDE $host"',
+                'chromium --proxy-server=socks5://$at --host-resolver-rules="MAP * ~NOTFOUND , EXCLUDE $host" '
+                "--webrtc-ip-handling-policy=disable_non_proxied_udp",
             ),
             Piece(
                 "file",

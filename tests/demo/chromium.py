@@ -1,12 +1,8 @@
-"""Photographs by headless Chromium, of error pages too: its own --screenshot gives up on those.
-
-Speaks the DevTools protocol over a pair of pipes (--remote-debugging-pipe): JSON messages, each ended by NUL.
-"""
+"""Photographs by headless Chromium, of error pages too: its own --screenshot gives up on those."""
 
 from __future__ import annotations
 
 import base64
-import json
 import os
 import subprocess
 import tempfile
@@ -14,7 +10,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+
+from shim.lab.devtools import FLAG, DevTools
 
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),
@@ -26,47 +23,17 @@ SETTLE_S = 2.0
 _SCRIPT = 'exec 3<&"$0" 4>&"$1"; shift; exec chromium "$@"'
 
 
-class _DevTools:
-    """One browser; commands are answered in order."""
-
-    def __init__(self, reader: int, writer: int) -> None:
-        self._reader, self._writer = os.fdopen(reader, "rb"), os.fdopen(writer, "wb", buffering=0)
-        self._last = 0
-
-    def call(self, method: str, session: str | None = None, **params: Any) -> dict[str, Any]:
-        self._last += 1
-        message = {"id": self._last, "method": method, "params": params}
-        if session is not None:
-            message["sessionId"] = session
-        self._writer.write(json.dumps(message).encode() + b"\0")
-        while (answer := self._read()).get("id") != self._last:
-            pass
-        assert "result" in answer, answer
-        return dict(answer["result"])
-
-    def _read(self) -> dict[str, Any]:
-        message = bytearray()
-        while (byte := self._reader.read(1)) != b"\0":
-            assert byte, "chromium has ended"
-            message += byte
-        return dict(json.loads(message))
-
-    def close(self) -> None:
-        self._reader.close()
-        self._writer.close()
-
-
 @contextmanager
-def _browser(flags: tuple[str, ...]) -> Iterator[_DevTools]:
+def _browser(flags: tuple[str, ...]) -> Iterator[DevTools]:
     (theirs_in, ours_out), (ours_in, theirs_out) = os.pipe(), os.pipe()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        argv = ["bash", "-c", _SCRIPT, str(theirs_in), str(theirs_out), *FLAGS, "--remote-debugging-pipe", *flags]
+        argv = ["bash", "-c", _SCRIPT, str(theirs_in), str(theirs_out), *FLAGS, FLAG, *flags]
         process = subprocess.Popen(
             [*argv, f"--user-data-dir={profile}"], pass_fds=(theirs_in, theirs_out), stderr=subprocess.DEVNULL
         )
         os.close(theirs_in)
         os.close(theirs_out)
-        tools = _DevTools(ours_in, ours_out)
+        tools = DevTools(ours_in, ours_out)
         try:
             yield tools
             tools.call("Browser.close")

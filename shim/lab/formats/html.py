@@ -52,6 +52,8 @@ def _body(plain: Keys, verdict: str, command: str, texts: Catalogue) -> Iterator
     yield f"<h2>{escape(texts.text('check.title.run'))}</h2>\n<dl>"
     for key in ("started", "seconds", "requests", "command_status", "upstream"):
         yield f"<dt>{escape(texts.text(f'check.key.{key}'))}</dt><dd>{escape(str(plain[key]))}</dd>"
+    for visit in plain["visits"]:
+        yield f"<dt>{escape(texts.text('check.key.visit'))}</dt><dd>{escape(visit['text'])}</dd>"
     if plain["isolation"] and "kernel" in plain["isolation"]:
         line = text.isolation(plain["isolation"], texts)
         yield f"<dt>{escape(texts.text('check.key.isolation'))}</dt><dd>{escape(line)}</dd>"

@@ -14,7 +14,7 @@ from shim.advice import table
 from shim.judge.advice import QUERY
 from shim.judge.remedies import Remedies
 from shim.lab.packets import Kind
-from shim.lab.verdict import RULES_VERSION, Finding, Report
+from shim.lab.verdict import RULES_VERSION, Finding, Report, Visit
 from shim.locale import Catalogue
 from shim.model import Process
 from shim.record import message
@@ -50,6 +50,7 @@ def keys(report: Report, texts: Catalogue, *, reveal: bool = True) -> Keys:
             {"role": each.role, "name": name(each.host, reveal), "requests": asked, "leaked": leaked}
             for each, asked, leaked in report.canaries
         ],
+        "visits": [_visit(visit, texts, reveal) for visit in run.visits],
         "linger_s": run.linger_s,
         "isolation": _isolation(report),
         "program_version": __version__,
@@ -135,6 +136,14 @@ def _isolation(report: Report) -> Keys | None:
         "root": isolation.root,
         "kernel": isolation.kernel,
     }
+
+
+def _visit(visit: Visit, texts: Catalogue, reveal: bool) -> Keys:
+    url = printable(visit.url) if reveal else SCRUBBED
+    error = None if visit.error is None else printable(visit.error)
+    code = {None: "opened", True: "loaded", False: "not_loaded"}[visit.loaded]
+    text = texts.text(f"check.visit.{code}", url=url, error=error or "")
+    return {"url": url, "loaded": visit.loaded, "error": error, "text": text}
 
 
 def _process(process: Process | None) -> Keys | None:

@@ -27,6 +27,7 @@ def _lines(plain: Keys, texts: Catalogue) -> Iterator[str]:
             yield from _finding(found, texts)
     yield ""
     yield texts.text("check.line.requests", requests=plain["requests"], status=plain["command_status"])
+    yield from (visit["text"] for visit in plain["visits"])
     for title in ("covered", "not_covered"):
         if plain[title]:
             yield texts.text(f"check.title.{title}")

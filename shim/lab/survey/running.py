@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from shim.lab.check import fill
+from shim.lab.preparing import fill
 from shim.lab.survey.catalogue import Row
 
 URL = "http://www.example.com/"
