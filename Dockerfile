@@ -13,15 +13,22 @@
 #
 #   docker run --read-only -v ./shim.toml:/etc/shim.toml:ro leakshim run --config /etc/shim.toml
 
+# Pin it by its digest where that matters: --build-arg PYTHON_IMAGE=python@sha256:...
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
-RUN python3 -m venv /opt/shim
+RUN python3 -m venv /opt/build && python3 -m venv /opt/shim
 WORKDIR /src
+# Nothing is taken from a registry but files whose hashes stand in the locks.
+COPY requirements ./requirements
+RUN /opt/build/bin/pip install --require-hashes -r requirements/build.lock && \
+    /opt/shim/bin/pip install --require-hashes -r requirements/base.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY shim ./shim
-RUN /opt/shim/bin/pip install . && /opt/shim/bin/pip uninstall --yes pip
+RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . && \
+    /opt/shim/bin/pip install --no-deps --no-index dist/*.whl && \
+    /opt/shim/bin/pip uninstall --yes pip setuptools
 
 FROM ${PYTHON_IMAGE}
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1

@@ -6,12 +6,15 @@
 # make load   20,000 tunnels at once, 100,000 connections in a row    ARGS='--tunnels 3000'
 # make soak   ten minutes of random ends, looked at for what is left  ARGS='--seconds 3600'
 # make survey every client of the catalogue that is installed, into docs/survey
+# make lock   pins the dependencies again, by hash: needs uv             ARGS=--upgrade
+# make audit  what is installed against the locks
+# make sbom   the bill of materials, CycloneDX, into build/sbom.cdx.json
 # make docs   writes the generated pages of docs/ again
 # make clean  removes what the others made
 # PYTHON=...  an interpreter of your choice, 3.11 or newer
 
 .DELETE_ON_ERROR:
-.PHONY: run test lint fuzz bench load soak survey docs clean
+.PHONY: run test lint fuzz bench load soak survey lock audit sbom docs clean
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -32,6 +35,25 @@ lint: .venv/.installed-dev
 
 fuzz: .venv/.installed-fuzz
 	@cd tests && ../$(BIN)/python -m fuzz.campaign --seconds $(SECONDS) $(ARGS)
+
+# Without a header, which would hold the command line, and without a registry's address.
+LOCK = uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 $(ARGS)
+WANTED = import tomllib; p = tomllib.load(open("pyproject.toml", "rb")); print(*p$(1), sep="\n")
+
+lock: .venv/bin/python
+	$(LOCK) --extra dev -o requirements/dev.lock pyproject.toml
+	$(LOCK) -c requirements/dev.lock -o requirements/base.lock pyproject.toml
+	$(BIN)/python -c '$(call WANTED,["build-system"]["requires"])' | \
+	  $(LOCK) -c requirements/dev.lock -o requirements/build.lock -
+	$(BIN)/python -c '$(call WANTED,["project"]["optional-dependencies"]["fuzz"])' | \
+	  $(LOCK) -c requirements/dev.lock -o requirements/fuzz.lock -
+
+audit: .venv/.installed-dev
+	$(BIN)/python -m supply.verify
+
+sbom: .venv/.installed-dev
+	@mkdir -p build
+	$(BIN)/python -m supply.sbom > build/sbom.cdx.json
 
 bench: .venv/.installed-dev
 	$(BIN)/python bench/run.py $(ARGS)
@@ -54,23 +76,29 @@ survey: .venv/.installed
 docs: .venv/.installed-dev
 	$(BIN)/python docs/generate.py
 	$(BIN)/python docs/generate_advice.py
+	$(BIN)/python -m supply.licences
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz build dist bench/build bench/out
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# What is installed follows pyproject.toml; the code itself is used where it lies.
-.venv/.installed: pyproject.toml | .venv/bin/python
-	$(PIP) install --editable .
+# What is installed follows the locks, hash by hash; the code itself is used where it lies.
+LOCKED = $(PIP) install --require-hashes
+ITSELF = $(PIP) install --no-deps --no-build-isolation --editable .
+
+.venv/.installed: pyproject.toml requirements/base.lock requirements/build.lock | .venv/bin/python
+	$(LOCKED) -r requirements/base.lock -r requirements/build.lock
+	$(ITSELF)
 	@touch $@
 
-.venv/.installed-dev: pyproject.toml | .venv/bin/python
-	$(PIP) install --editable '.[dev]'
+.venv/.installed-dev: pyproject.toml requirements/dev.lock requirements/build.lock | .venv/bin/python
+	$(LOCKED) -r requirements/dev.lock -r requirements/build.lock
+	$(ITSELF)
 	@touch .venv/.installed $@
 
-.venv/.installed-fuzz: pyproject.toml .venv/.installed-dev
-	@$(PIP) install --only-binary :all: 'atheris>=2.3' || \
-	  { echo 'make: atheris cannot be installed here (it has wheels for Linux on x86-64 only)' >&2; exit 1; }
+.venv/.installed-fuzz: .venv/.installed-dev requirements/fuzz.lock
+	@$(LOCKED) --only-binary :all: -r requirements/fuzz.lock || \
+	  { echo 'make: atheris cannot be installed here; it has wheels for few systems' >&2; exit 1; }
 	@touch $@
 
 .venv/bin/python:
