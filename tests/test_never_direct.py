@@ -28,7 +28,6 @@ from rig.clients import (
     socat,
     torsocks,
 )
-from rig.faults import DEADLINES
 from rig.inject import used
 from rig.namespace import Namespace
 from rig.programs import require_namespaces, require_program
@@ -81,7 +80,7 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Namespace]:
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     path = tmp_path / "quick.toml"
-    path.write_text(DEADLINES)
+    path.write_text("[limits]\nhandshake_timeout_s = 1\n[upstream]\nreply_timeout_s = 0.4\nconnect_timeout_s = 0.4\n")
     return path
 
 
