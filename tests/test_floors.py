@@ -13,7 +13,8 @@ SOURCES = sorted((ROOT / "shim").rglob("*.py"))
 
 # From the top of the house to the ground. Parts of one floor do not import each other, but on the ground.
 FLOORS = [
-    {"cli", "__main__"},
+    {"cli", "__main__", "pytest_plugin"},
+    {"testing"},
     {"web"},
     {"lab", "doctor", "setup"},
     {"app"},
@@ -45,7 +46,7 @@ IMPURE = {
     "time",
     "uvloop",
 }
-ONLY_FOR = {"lab": {"cli"}, "doctor": {"cli"}, "setup": {"cli"}}
+ONLY_FOR = {"lab": {"cli", "testing"}, "doctor": {"cli"}, "setup": {"cli"}}
 
 
 def part_of(module: str) -> str:

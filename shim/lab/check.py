@@ -27,7 +27,7 @@ from shim.lab.canary import ROLES, Canaries
 from shim.lab.isolation import IsolationError, write_overlay
 from shim.lab.namespace import Message, Namespace
 from shim.lab.pages import Pages
-from shim.lab.preparing import AUTO, SANDBOX, Options, fill, places, prepare
+from shim.lab.preparing import AUTO, SANDBOX, Options, fill, places, prepare, script_of
 from shim.lab.sandbox import Sandbox
 from shim.lab.serving import Serving
 from shim.lab.trap import Trap
@@ -66,7 +66,8 @@ def run(options: Options, environ: Mapping[str, str], pcap: BinaryIO | None = No
                 seen = runner.run(_Check(options, space, folder, began, canaries, authority, pcap).run())
         finally:
             space.close()
-        return replace(seen, visits=_visits(options, where, folder))
+        script = script_of(options.command, Path.cwd())
+        return replace(seen, visits=_visits(options, where, folder), script=script)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -6,7 +6,7 @@ Makes no namespace and starts nothing.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -101,6 +101,15 @@ def _environment(options: Options, environ: Mapping[str, str], places: Mapping[s
         for name in _SESSION_VARIABLES:
             env.pop(name, None)
     return env
+
+
+def script_of(command: Iterable[str], folder: Path) -> str | None:
+    """The first word of a command that is a file in `folder` or below, as a path from there."""
+    for word in command:
+        path = Path(os.path.normpath(folder / word))
+        if path.is_relative_to(folder) and path.is_file():
+            return path.relative_to(folder).as_posix()
+    return None
 
 
 def fill(word: str, places: Mapping[str, str] = PLACES) -> str:

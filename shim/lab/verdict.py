@@ -83,6 +83,7 @@ class Run:
     `failure` says why there was no isolation (step and cause), `start_error` why the program could not be started,
     `stopped` that we ended it (`timeout`, `interrupted`), `left_running` that we ended what it had left behind
     after `linger_s`, `untrusted` that some connection broke off over the sandbox's certificate.
+    `script` is the file that the command names, below the folder that it was run in.
     """
 
     command: tuple[str, ...]
@@ -103,6 +104,7 @@ class Run:
     untrusted: bool = False
     linger_s: float = 2.0
     visits: tuple[Visit, ...] = ()
+    script: str | None = None
 
 
 @value

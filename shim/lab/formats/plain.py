@@ -36,6 +36,7 @@ def keys(report: Report, texts: Catalogue, *, reveal: bool = True) -> Keys:
         "reason": report.reason,
         "reason_text": None if report.reason is None else _reason(report, texts),
         "command": command if reveal else [command[0], *([SCRUBBED] if command[1:] else [])],
+        "script": run.script and printable(run.script) if reveal else None,
         "command_status": run.status,
         "stopped": run.stopped,
         "requests": report.requests,

@@ -11,10 +11,11 @@ from shim.locale import Catalogue
 
 def render(report: Report, texts: Catalogue, *, reveal: bool = True) -> str:
     """Lines of plain text."""
-    return "\n".join(_lines(keys(report, texts, reveal=reveal), texts)) + "\n"
+    return "\n".join(lines(keys(report, texts, reveal=reveal), texts)) + "\n"
 
 
-def _lines(plain: Keys, texts: Catalogue) -> Iterator[str]:
+def lines(plain: Keys, texts: Catalogue) -> Iterator[str]:
+    """The same of a report that is made into keys already, such as one read from JSON."""
     verdict = texts.text(f"check.verdict.{plain['verdict']}")
     yield texts.text("check.line.verdict", verdict=verdict)
     if plain["reason_text"]:
