@@ -31,6 +31,15 @@ class Eyes:
         """Look up who is behind a connection; `then` runs once that is known, or has taken too long."""
         self._attributor.identify(conn, of_connection(sock), None if then is None else lambda _sighting: then())
 
+    def holder(self, conn: str, sock: socket) -> Process | None:
+        """Who is behind a connection, if that can be said at once. If not, it is looked up for the next one."""
+        clue = of_connection(sock)
+        sighting = self._attributor.try_now(clue)
+        if sighting is None:
+            self._attributor.identify(conn, clue)
+            return None
+        return sighting.process
+
     def owner(self, conn: str, sock: socket, then: Callable[[Process | None, Sought], None]) -> None:
         """The same where everything hangs on the answer, so that it is waited for as long as it may come."""
         self._attributor.identify(

@@ -105,6 +105,7 @@ class Service:
             self._eyes = Eyes(self._attributor)
             self._plane.identify = self._eyes.connection
             self._plane.whose = self._eyes.owner
+            self._plane.glance = self._eyes.holder
         self._control = self._new_control(loop)
         self._listeners: list[Listener] = []
         self._keeper: UpstreamKeeper | None = None
@@ -257,6 +258,7 @@ def _limits(limits: Limits, upstream: Upstream) -> quota.Limits:
         limits.connections,
         limits.connections_per_client,
         limits.handshakes,
+        limits.connections_per_process,
         limits.handshake_timeout_s,
         upstream.connect_timeout_s,
         upstream.reply_timeout_s,

@@ -143,7 +143,7 @@ MISTAKES = [
     ("[limits]\nhandshakes = 1.5", ":2: limits.handshakes: must be a whole number, got 1.5"),
     ("[limits]\nidle_timeout_s = -1", ":2: limits.idle_timeout_s: must be 0 or more, got -1"),
     ("[limits]\nzzz = 1", ":2: limits.zzz: unknown key — allowed here: connections, connections_per_client, "
-     "handshakes, handshake_timeout_s, idle_timeout_s, drain_timeout_s"),
+     "connections_per_process, handshakes, handshake_timeout_s, idle_timeout_s, drain_timeout_s"),
     ("[listen]\nsocks = []", ":2: listen.socks: there is nothing to listen on; give at least one address"),
     ("[listen]\nsocks = ['192.0.2.1:1']", ":2: listen.socks: '192.0.2.1:1' can be reached from other machines; "
      "if that is meant, set listen.allow_remote = true"),

@@ -19,13 +19,14 @@ from rig.wire import GREETING, NO_AUTH
 from shim.address import Address
 from shim.errors import ListenError
 from shim.events import ConnectionClosed, ConnectionRefused, HandshakeFailed, ListenerPaused
-from shim.model import Peer
+from shim.model import Peer, Process
 from shim.protocol.socks_server import SocksServer
 from shim.proxy import listener
 from shim.proxy.listener import ACCEPTS, Listener, bind, bound_address, close_listener
 from shim.proxy.poller import EpollPoller, Poller, SelectorPoller
 from shim.proxy.quota import Limits
 
+HOG, OTHER = Process(7, "hog", None, start=100), Process(8, "other", None, start=100)
 ANY_PORT = Address("127.0.0.1", 0)
 
 
@@ -138,6 +139,33 @@ def test_beyond_a_limit_a_connection_is_refused_and_ended_once(plane: Listening,
     plane.settle()
     fourth = plane.connect()
     assert plane.greets(fourth), "the place that became free is not given away"
+
+
+def test_beyond_half_one_program_gets_its_share_and_others_theirs(plane: Listening) -> None:
+    """Those below half are not looked at, and who cannot be told is not held to it."""
+    plane.listen(limits=Limits(connections_per_client=8, connections_per_process=2))
+    looked_at: list[str] = []
+    who: list[Process | None] = [HOG]
+
+    def glance(conn: str, _sock: object) -> Process | None:
+        looked_at.append(conn)
+        return who[0]
+
+    plane.plane.glance = glance
+    clients = [plane.connect() for _ in range(7)]
+    plane.settle()
+    assert looked_at == ["c5", "c6", "c7"]
+    assert [(event.conn, event.limit) for event in plane.of(ConnectionRefused)] == [("c7", "connections_per_process")]
+    who[0] = OTHER
+    assert plane.greets(plane.connect())
+    clients[4].close()
+    plane.settle()
+    who[0] = HOG
+    assert plane.greets(plane.connect()), "the place that became free"
+    clients[0].close()
+    plane.settle()
+    who[0] = None
+    assert plane.greets(plane.connect())
 
 
 @pytest.mark.parametrize(

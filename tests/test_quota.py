@@ -19,6 +19,20 @@ def test_the_limit_that_is_exceeded_is_named() -> None:
     assert quota.admit("b") is None
 
 
+def test_programs_count_once_half_is_taken_for_a_client_or_for_all() -> None:
+    quota = Quota(Limits(connections=8, connections_per_client=4, connections_per_process=1))
+    pressed = []
+    for client in "aaabcd":
+        assert quota.admit(client) is None
+        pressed.append(quota.is_pressed(client))
+    assert pressed == [False, False, True, False, True, True]
+    assert quota.admit_program((7, 100)) is None
+    assert quota.admit_program((7, 100)) == "connections_per_process"
+    assert quota.admit_program((7, 200)) is None, "the number of a process that has ended"
+    quota.leave("a", (7, 100))
+    assert quota.admit_program((7, 100)) is None
+
+
 def test_handshakes_are_free_again_once_established() -> None:
     quota = Quota(Limits(handshakes=1))
     assert quota.admit("a") is None

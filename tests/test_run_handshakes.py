@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from contextlib import ExitStack
@@ -139,6 +141,24 @@ class TestHandshakes:
             assert "timeout" in shim.closed()["reason"]
 
 
+HOG = """
+import contextlib, socket, sys
+held = []
+refused = 0
+while refused < 20:
+    sock = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+    sock.sendall(b"\\5\\1\\0")
+    with contextlib.suppress(OSError):
+        if sock.recv(2) == b"\\5\\0":
+            held.append(sock)
+            continue
+    refused += 1
+print("enough", flush=True)
+sys.stdin.read()
+"""
+"""Opens connections until it is refused."""
+
+
 class TestLimits:
     @pytest.mark.parametrize("limit", ["connections", "connections_per_client"])
     def test_one_too_many_is_closed_and_named(self, limit: str, upstream: Upstream, tmp_path: Path) -> None:
@@ -154,6 +174,27 @@ class TestLimits:
                 shim.closed(conn=refused["conn"])
             for line in shim.find("request_decided"):
                 shim.closed(conn=line["conn"])
+            with tunnel5(shim.socks, b"echo.test", 80):
+                pass
+
+    def test_a_program_cannot_take_all_from_the_others(self, upstream: Upstream, tmp_path: Path) -> None:
+        """Not one of its connections was looked up before half were taken."""
+        config = tmp_path / "shim.toml"
+        config.write_text("[limits]\nconnections_per_client = 200\nconnections_per_process = 10\n")
+        with Shim("--log-level", "debug", config=config, upstream=upstream.address) as shim:
+            with subprocess.Popen(
+                [sys.executable, "-c", HOG, str(shim.port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            ) as hog:
+                assert hog.stdout and hog.stdout.readline() == b"enough\n"
+                refused = shim.wait_for("connection_refused")
+                with tunnel5(shim.socks, b"echo.test", 80) as other:
+                    other.send(b"x")
+                    assert other.read(1) == b"x"
+                hog.communicate(timeout=30)
+            assert refused["limit"] == "connections_per_process"
+            assert shim.closed(conn=refused["conn"])["reason"] == "limit"
+            looked_up = {line["subject"] for line in shim.find("process_identified")}
+            assert not looked_up & {f"c{number}" for number in range(1, 101)}
             with tunnel5(shim.socks, b"echo.test", 80):
                 pass
 

@@ -200,7 +200,8 @@ class Limits(Section):
     """How much at once, and how long; 0 switches an optional deadline off."""
 
     connections: Count = 16384
-    connections_per_client: Count = 4096
+    connections_per_client: Count = 8192
+    connections_per_process: Count = 1024
     handshakes: Count = 4096
     handshake_timeout_s: Deadline = 10
     idle_timeout_s: OptionalDeadline = 0

@@ -20,7 +20,7 @@ from shim.errors import ListenError
 from shim.events import ConnectionRefused, ListenerPaused
 from shim.model import Peer
 from shim.protocol import ServerCodec
-from shim.proxy.plane import Plane, Ticket
+from shim.proxy.plane import Glance, Plane, Ticket
 from shim.proxy.poller import IN
 from shim.proxy.session import Session
 
@@ -102,6 +102,8 @@ class Listener:
         if limit is not None:
             self._make_room(ticket.started)
             limit = plane.quota.exceeded(ticket.key)
+        if limit is None and plane.glance is not None and plane.quota.is_pressed(ticket.key):
+            limit = self._of_program(ticket, sock, plane.glance)
         if limit is None:
             return self._begin(Session(plane, ticket, sock, self._codec(), self.address))
         plane.publish(ConnectionRefused(time.time(), ticket.conn, peer, limit))
@@ -109,6 +111,17 @@ class Listener:
         plane.quota.established()
         ticket.end(0, 0, "limit")
         return True
+
+    def _of_program(self, ticket: Ticket, sock: Socket, glance: Glance) -> str | None:
+        """Half is taken: count the connection with its program, if that is known. The limit that it exceeds, if any."""
+        process = glance(ticket.conn, sock)
+        if process is None:
+            return None
+        program = process.pid, process.start
+        limit = self._plane.quota.admit_program(program)
+        if limit is None:
+            ticket.program = program
+        return limit
 
     def _begin(self, session: Session) -> bool:
         try:
