@@ -10,7 +10,7 @@ import os
 import socket
 import struct
 import time
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from shim.lab import packets
 from shim.lab.canary import Canaries
@@ -19,7 +19,7 @@ from shim.lab.packets import Packet
 from shim.model import Process
 from shim.value import value
 from shim.witness.clues import Endpoint, Flow
-from shim.witness.looking import BUSY
+from shim.witness.looking import BUSY, GONE
 
 MAX_PACKET = 65_600
 ROUNDS = 256
@@ -139,7 +139,11 @@ class Trap:
             Endpoint(str(packet.source), packet.source_port),
             Endpoint(str(packet.target), packet.target_port),
         )
-        sighting = self._who(Flow("tcp" if packet.transport == "tcp" else "udp", client, server))
+        transport: Literal["tcp", "udp"] = "tcp" if packet.transport == "tcp" else "udp"
+        sighting = self._who(Flow(transport, client, server))
+        if sighting.reason == GONE and packet.target.is_multicast:
+            # Who listens to a group may have bound the group's address, which is never the one it sends from.
+            sighting = self._who(Flow(transport, Endpoint(server.host, client.port), server))
         return sighting.process, sighting.reason
 
     def _answer(self, answer: bytes, way_back: bytes) -> None:

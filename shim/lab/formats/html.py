@@ -25,7 +25,9 @@ article.leak{border-left:.3rem solid var(--leak)}article p{margin:.35rem 0}
 .dim{color:var(--dim);font-size:.9rem}dl{display:grid;grid-template-columns:max-content 1fr;gap:.25rem 1.2rem;margin:0}
 dt{color:var(--dim)}dd{margin:0;overflow-wrap:anywhere}ul{margin:.3rem 0;padding-left:1.2rem}
 footer{margin-top:2.5rem;border-top:1px solid var(--line);padding-top:.7rem;color:var(--dim);font-size:.9rem}
-@media print{:root{--ink:#000;--dim:#444;--paper:#fff;--leak:#900;--no_leak_observed:#060;--inconclusive:#640}
+@media(max-width:32rem){dl{display:block}dt{font-size:.85rem}dd{margin-bottom:.35rem}}
+@media print{:root{--ink:#000;--dim:#444;--line:#bbb;--paper:#fff;
+--leak:#900;--no_leak_observed:#060;--inconclusive:#640}
 body{padding:0;font-size:11pt}}
 """
 )
@@ -51,7 +53,7 @@ def _body(plain: Keys, verdict: str, command: str, texts: Catalogue) -> Iterator
             yield from _finding(found, texts)
     yield f"<h2>{escape(texts.text('check.title.run'))}</h2>\n<dl>"
     for key in ("started", "seconds", "requests", "command_status", "upstream"):
-        yield f"<dt>{escape(texts.text(f'check.key.{key}'))}</dt><dd>{escape(str(plain[key]))}</dd>"
+        yield f"<dt>{escape(texts.text(f'check.key.{key}'))}</dt><dd>{escape(text.shown(plain[key]))}</dd>"
     for visit in plain["visits"]:
         yield f"<dt>{escape(texts.text('check.key.visit'))}</dt><dd>{escape(visit['text'])}</dd>"
     if plain["isolation"] and "kernel" in plain["isolation"]:
@@ -68,16 +70,15 @@ def _body(plain: Keys, verdict: str, command: str, texts: Catalogue) -> Iterator
 
 
 def _finding(found: Keys, texts: Catalogue) -> Iterator[str]:
-    process = found["process"]
     rows = {
         "destination": found["destination"],
         "name": found["name"],
-        "process": None if process is None else f"{process['name']} (pid {process['pid']}) {process['exe'] or ''}",
+        "process": _program(found),
         "time": f"{found['time']} (+{found['after_s']} s)",
         "count": found["count"],
         "canary": found["canary"] and texts.text("check.line.canary", role=found["canary"]),
         "evidence": ", ".join(found["evidence"]),
-        "advice": found["advice"],
+        "advice": found["packet"] and found["advice"],  # elsewhere the message ends with it
     }
     about = f"{found['rule']} · {found['kind']} · {found['confidence']} · {found['protocol']}"
     yield f'<article class="{"leak" if found["leak"] else "note"}"><p>{escape(found["message"])}</p>'
@@ -86,3 +87,11 @@ def _finding(found: Keys, texts: Catalogue) -> Iterator[str]:
         if shown:
             yield f"<dt>{escape(texts.text(f'check.key.{key}'))}</dt><dd>{escape(str(shown))}</dd>"
     yield "</dl></article>"
+
+
+def _program(found: Keys) -> str:
+    """Which one, or why that is not known."""
+    process = found["process"]
+    if process is None:
+        return f"– ({found['process_reason']})"
+    return f"{process['name']} (pid {process['pid']}) {process['exe'] or ''}"

@@ -27,7 +27,7 @@ def lines(plain: Keys, texts: Catalogue) -> Iterator[str]:
         for found in plain[title]:
             yield from _finding(found, texts)
     yield ""
-    yield texts.text("check.line.requests", requests=plain["requests"], status=plain["command_status"])
+    yield texts.text("check.line.requests", requests=plain["requests"], status=shown(plain["command_status"]))
     yield from (visit["text"] for visit in plain["visits"])
     for title in ("covered", "not_covered"):
         if plain[title]:
@@ -36,6 +36,11 @@ def lines(plain: Keys, texts: Catalogue) -> Iterator[str]:
     if plain["isolation"] and "kernel" in plain["isolation"]:
         yield isolation(plain["isolation"], texts)
     yield texts.text("check.line.versions", program=plain["program_version"], rules=plain["rules_version"])
+
+
+def shown(figure: object) -> str:
+    """A figure, or a dash where there is none."""
+    return "–" if figure is None else str(figure)
 
 
 def isolation(about: Keys, texts: Catalogue) -> str:
