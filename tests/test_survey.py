@@ -1,167 +1,234 @@
-"""`shim survey`: the catalogue, the rows that run fast for real, keeping and comparing results, and every form."""
+"""`shim survey`: the catalogue, what rows need, keeping and comparing results, and every form. Nothing is surveyed."""
 
 from __future__ import annotations
 
-import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rig.programs import require_namespaces, require_program
+from rig.programs import require_program
 
 from shim.cli import start
 from shim.lab.preparing import PLACES
-from shim.lab.survey import table
-from shim.lab.survey.catalogue import CatalogueError, built_in, load, parse
+from shim.lab.survey import environments, table
+from shim.lab.survey.catalogue import KINDS, CatalogueError, built_in, load, parse
+from shim.lab.survey.environments import Environment, Environments, cache
+from shim.lab.survey.running import PLACES as OURS
 from shim.lab.survey.running import summary
 from shim.locale import LANGUAGES, catalogue
 
-ABOUT = {"date": "2026-11-23", "system": "Debian", "program_version": "0.1.0", "lang": "en"}
-LEAK = {"kind": "address_only", "protocol": "socks5", "count": 1, "advice": "use socks5h://"}
-QUERY = {"kind": "dns_query", "protocol": "dns", "count": 2, "advice": "ask nobody"}
-DIRECT = {"kind": "direct_traffic", "protocol": "tcp", "count": 3, "advice": None}
+ABOUT = {"date": "2026-11-23", "system": "Debian", "program_version": "0.1.0"}
+LEAK = {"kind": "address_only", "protocol": "socks5", "count": 1, "packet": None, "advice_id": "advice.for.curl.socks5"}
+QUERY = {"kind": "dns_query", "protocol": "dns", "count": 2, "packet": None, "advice_id": "advice.dns_query"}
+DIRECT = {"kind": "direct_traffic", "protocol": "tcp", "count": 3, "packet": "tcp", "advice_id": "check.advice.tcp"}
+FOREIGN = {"kind": "not_socks", "protocol": "http", "count": 1, "packet": None, "advice_id": "advice.not_socks.http"}
 GOOD = '[[row]]\nid = "x"\nclient = "X <b>"\nprogram = "sh"\nsetting = "a | b"\ncommand = ["sh", "-c", "exit 3"]\n'
+CLIENT = """
+[environment.tools]
+pip = ["requests"]
+[[client]]
+name = "Y"
+kind = "language"
+program = "sh"
+environment = "tools"
+command = ["sh", "{options}", "{url}"]
+[client.files]
+"conf" = "a {settings} b"
+[[client.row]]
+id = "one"
+setting = "1"
+options = ["-c", "true"]
+settings = "between"
+[[client.row]]
+id = "two"
+setting = "2"
+setting_ja = "二"
+fast = true
+options = []
+"""
 
 
-def report(verdict: str, *leaks: dict[str, Any], requests: int = 1) -> dict[str, Any]:
-    return {"verdict": verdict, "leaks": list(leaks), "requests": requests, "reason": None}
+def report(verdict: str, *leaks: dict[str, Any], requests: int = 1, notes: tuple[dict[str, Any], ...] = ()) -> Any:
+    canaries = [{"role": "stun", "leaked": verdict == "leak"}, {"role": "page", "leaked": False}]
+    found = {"verdict": verdict, "leaks": list(leaks), "notes": list(notes), "requests": requests, "reason": None}
+    return {**found, "canaries": canaries}
 
 
 def row(id: str, **other: Any) -> dict[str, Any]:
-    found = summary(report("no_leak_observed"))
-    return {"id": id, "client": "curl", "setting": id, "version": "8.1", **found, **other}
+    about = {"id": id, "client": "curl", "kind": "command_line", "setting": {"en": id, "ja": id}, "version": "8.1"}
+    return {**about, **summary(report("no_leak_observed")), **other}
 
 
-def test_the_built_in_rows_can_be_filled_in() -> None:
-    rows = built_in()
-    assert {"curl", "git", "Python", "Node.js", "Java", "torsocks", "proxychains4", "Chromium", "Firefox"} <= {
-        each.client for each in rows.values()
-    }
-    known = {*PLACES, "url", "home"}
-    for each in rows.values():
-        text = " ".join((*each.command, *(text for name, text in each.files if name.endswith(("conf", "user.js")))))
-        assert {word.split("}")[0] for word in text.split("{")[1:] if "}" in word} - known <= {
-            "signal: AbortSignal.timeout(5000)"
+class TestTheCatalogue:
+    def test_ours_can_be_filled_in(self) -> None:
+        rows = built_in()
+        known = {*PLACES, *OURS, "home", "environment", "canary_url", "canary_https_url", "ca_file", "ca_pin"}
+        for each in rows.values():
+            text = " ".join((*each.command, *(text for _, text in each.files)))
+            held = {word.split("}")[0] for word in text.split("{")[1:] if "}" in word}
+            assert {word for word in held if word.replace("_", "").isalpha()} - known <= PUNCTUATED, each.id
+            assert ("environment" in held) <= (each.environment is not None), each.id
+            assert not (each.fast and each.environment), f"{each.id}: what a package index is needed for is not fast"
+
+    def test_ours_has_all_that_was_asked_for(self) -> None:
+        assert {each.client.lower() for each in built_in().values()} >= {
+            *("curl", "wget", "git", "ssh", "nc (openbsd)", "socat", "apt", "pip", "requests", "urllib3", "httpx"),
+            *("aiohttp-socks", "python-socks", "pysocks", "socks-proxy-agent", "undici", "java", "go", "privoxy"),
+            *("proxychains4", "torsocks", "lynx", "links", "w3m", "elinks", "chromium", "firefox", "qutebrowser"),
         }
 
+    def test_it_is_in_the_order_of_kinds(self) -> None:
+        kinds = [each.kind for each in load(None).values()]
+        assert kinds == sorted(kinds, key=KINDS.index)
+
+    def test_rows_share_what_their_client_has(self) -> None:
+        one, two = parse(CLIENT, "mine.toml").values()
+        assert (one.client, one.kind, one.environment) == ("Y", "language", Environment("tools", "pip", ("requests",)))
+        assert (one.command, two.command) == (("sh", "-c", "true", "{url}"), ("sh", "{url}"))
+        assert (one.files, two.files) == ((("conf", "a between b"),), (("conf", "a  b"),))
+        assert (one.fast, two.fast, two.settings) == (False, True, {"en": "2", "ja": "二"})
+
+    @pytest.mark.parametrize(
+        ("text", "told"),
+        [
+            ("x = [", "is not TOML"),
+            ("x = 1", "[[row]]"),
+            ("row = 1", "row: must be [[row]] tables"),
+            (GOOD + GOOD, "'x' stands there twice"),
+            (GOOD + "colour = 1\n", "row 1: colour: is no key"),
+            (GOOD.replace('"sh"\n', "3\n"), "row 1: program: must be a text"),
+            (GOOD + 'files = {"../x" = "y"}\n', "row 1: files: must stay below"),
+            (GOOD + 'files = {"x" = 1}\n', "row 1: files: must be a table of texts"),
+            (GOOD + "timeout = true_\n", "is not TOML"),
+            (GOOD + 'timeout = "3"\n', "row 1: timeout: must be a number"),
+            (GOOD + "timeout = true\n", "row 1: timeout: must be a number"),
+            (GOOD + "version = [1]\n", "row 1: version: must be a list of texts"),
+            (GOOD + 'kind = "odd"\n', "row 1: kind: must be one of browser"),
+            (GOOD + 'environment = "none"\n', "row 1: environment: there is no [environment.none]"),
+            ('[environment.x]\nruby = ["y"]\n', "environment x: must have one of pip"),
+            ("[environment.x]\npip = 1\n", "environment x: pip: must be a text or a list"),
+            ('[environment."../x"]\npip = []\n', "must have one of pip"),
+        ],
+    )
+    def test_a_mistake_is_told_with_its_place(self, text: str, told: str) -> None:
+        with pytest.raises(CatalogueError, match=r"mine\.toml") as caught:
+            parse(text, "mine.toml")
+        assert told in str(caught.value)
+
+    def test_a_users_row_replaces_ours(self, tmp_path: Path) -> None:
+        mine = tmp_path / "mine.toml"
+        mine.write_text(GOOD.replace('id = "x"', 'id = "curl-socks4"'))
+        rows = load(mine)
+        assert (rows["curl-socks4"].client, len(rows)) == ("X <b>", len(built_in()))
+
+
+PUNCTUATED = {"timeout", "agent", "dispatcher", "fetch", "socksDispatcher", "SocksProxyAgent"}
+"""Words in braces of JavaScript, not places."""
+
+
+class TestWhatRowsNeed:
+    def test_it_is_kept_in_the_cache_of_the_user(self) -> None:
+        assert cache({"XDG_CACHE_HOME": "/c", "HOME": "/h"}) == Path("/c/leakshim/survey")
+        assert (
+            cache({"XDG_CACHE_HOME": "c", "HOME": "/h"}) == cache({"HOME": "/h"}) == Path("/h/.cache/leakshim/survey")
+        )
+
+    def test_another_recipe_is_another_folder(self) -> None:
+        same, other = Environment("x", "npm", ("a",)), Environment("x", "npm", ("b",))
+        assert same.folder == Environment("x", "npm", ("a",)).folder != other.folder
+
+    @pytest.mark.parametrize("kind", environments.FETCHED)
+    def test_nothing_is_fetched_unasked(self, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(subprocess, "run", None)
+        wanted = Environment("x", kind, ("requests",))
+        assert Environments(tmp_path, fetch=False).ready(wanted) is None
+        (tmp_path / wanted.folder).mkdir()
+        (tmp_path / wanted.folder / ".done").touch()
+        assert Environments(tmp_path, fetch=False).ready(wanted) == tmp_path / wanted.folder, "it is there already"
+
+    def test_a_program_is_built_once(self, tmp_path: Path) -> None:
+        require_program("cc")
+        made = Environments(tmp_path, fetch=False)
+        folder = made.ready(Environment("x", "c", source="int main(void) { return 7; }\n"))
+        assert folder is not None
+        program = folder / "program"
+        assert subprocess.run([program], check=False).returncode == 7
+        before = program.stat().st_mtime_ns
+        assert made.ready(Environment("x", "c", source="int main(void) { return 7; }\n")) == folder
+        assert program.stat().st_mtime_ns == before
+
+    def test_what_cannot_be_made_is_not_tried_again(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        require_program("cc")
+        made = Environments(tmp_path, fetch=False)
+        assert made.ready(Environment("x", "c", source="no C")) is None
+        assert list(tmp_path.iterdir()) == [], "nothing half made is left"
+        monkeypatch.setattr(subprocess, "run", None)
+        assert made.ready(Environment("x", "c", source="no C")) is None
+
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("found", "sent", "dns", "direct", "advice"),
     [
-        ("x = [", "is not TOML"),
-        ("x = 1", "[[row]]"),
-        (GOOD + GOOD, "'x' stands there twice"),
-        (GOOD + "colour = 1\n", "row 1: colour: is no key"),
-        (GOOD.replace('"sh"\n', "3\n"), "row 1: program: must be a text"),
-        (GOOD + 'files = {"../x" = "y"}\n', "row 1: files: must stay below"),
-        (GOOD + "timeout = true_\n", "is not TOML"),
-        (GOOD + 'timeout = "3"\n', "row 1: timeout: must be a number"),
-        (GOOD + "version = [1]\n", "row 1: version: must be a list of texts"),
-    ],
-)
-def test_a_bad_catalogue_is_told_with_its_place(text: str, told: str) -> None:
-    with pytest.raises(CatalogueError, match=r"mine\.toml") as caught:
-        parse(text, "mine.toml")
-    assert told in str(caught.value)
-
-
-def test_a_users_row_replaces_ours(tmp_path: Path) -> None:
-    mine = tmp_path / "mine.toml"
-    mine.write_text(GOOD.replace('id = "x"', 'id = "curl-socks4"'))
-    rows = load(mine)
-    assert (rows["curl-socks4"].client, len(rows)) == ("X <b>", len(built_in()))
-
-
-@pytest.mark.parametrize(
-    ("found", "sent", "dns", "direct", "remedy"),
-    [
-        (report("leak", QUERY, LEAK), "address", 2, [], "use socks5h://"),
-        (report("leak", QUERY), "name", 2, [], "ask nobody"),
-        (report("leak", DIRECT, requests=0), "nothing", 0, ["tcp"], ""),
+        (report("leak", QUERY, LEAK), "address", 2, [], "advice.for.curl.socks5"),
+        (report("leak", QUERY), "name", 2, [], "advice.dns_query"),
+        (report("leak", DIRECT, QUERY, requests=0), "nothing", 2, ["tcp"], "check.advice.tcp"),
+        (report("no_leak_observed", notes=(LEAK,)), "given_address", 0, [], ""),
+        (report("inconclusive", notes=(FOREIGN,), requests=0), "not_socks", 0, [], "advice.not_socks.http"),
         (report("no_leak_observed"), "name", 0, [], ""),
         (None, "", 0, [], ""),
     ],
 )
-def test_a_report_becomes_a_row(
-    found: dict[str, Any] | None, sent: str, dns: int, direct: list[str], remedy: str
-) -> None:
+def test_a_report_becomes_a_row(found: Any, sent: str, dns: int, direct: list[str], advice: str) -> None:
     row = summary(found)
-    assert (row["sent"], row["dns"], row["direct"], row["remedy"]) == (sent, dns, direct, remedy)
+    assert (row["sent"], row["dns"], row["direct"], row["advice"]) == (sent, dns, direct, advice)
+    assert row["remedy"] == ({lang: catalogue(lang).text(advice) for lang in LANGUAGES} if advice else {})
     assert row["verdict"] == (found["verdict"] if found else "inconclusive")
+    assert row["canaries"] == (["stun"] if row["verdict"] == "leak" else [])
+
+
+ROWS = [
+    row("one", client="<script>", remedy={"en": "a | b", "ja": "a | b"}),
+    row("two", **summary(report("leak", LEAK, QUERY, DIRECT))),
+    row("three", **summary(None)),
+    row("four", verdict="not_installed", sent="", reason="ruby"),
+]
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
 @pytest.mark.parametrize("format", table.FORMATS)
 def test_every_form_shows_every_row(format: str, lang: str) -> None:
-    rows = [
-        row("one", client="<script>", remedy="a | b"),
-        row("two", **summary(report("leak", LEAK, QUERY, DIRECT))),
-        row("three", **summary(None)),
-        row("four", verdict="not_installed", sent=""),
-    ]
-    text = table.render(format, rows, ABOUT, catalogue(lang))
-    for word in ("one", "two", "three", "four", "2026-11-23"):
+    texts = catalogue(lang)
+    text = table.render(format, ROWS, ABOUT, texts)
+    for word in ("one", "two", "three", "2026-11-23", *([] if format == "html" else ["four", "ruby"])):
         assert word in text
     if format != "json":
-        assert catalogue(lang).text("survey.verdict.not_installed") in text
+        assert all(texts.text(f"survey.verdict.{verdict}") in text for verdict in ("leak", "not_installed"))
+        assert text.count(texts.text("advice.for.curl.socks5").replace("'", "&#x27;")) == 1, (
+            "a remedy stands there once"
+        )
     if format == "html":
         assert "<script" not in text.replace("&lt;script", "")
         assert "http://" not in text and "https://" not in text and "src=" not in text
         assert f'lang="{lang}"' in text
     if format == "md":
-        assert "a \\| b" in text
+        assert "| ✗ | curl | two | 8.1 |" in text
+
+
+def test_what_was_measured_can_be_read_in_either_language() -> None:
+    about, rows = table.read(table.render("json", ROWS, ABOUT, catalogue("en")))
+    assert (about, rows) == (ABOUT, ROWS)
+    assert table.render("json", ROWS, ABOUT, catalogue("ja")) == table.render("json", ROWS, ABOUT, catalogue("en"))
 
 
 def test_what_has_changed_is_told() -> None:
-    texts = catalogue("en")
-    before = [row("same"), row("other", version="8.0")]
-    after = [row("same"), row("other", verdict="leak"), row("new")]
-    told = table.changes(before, after, texts)
-    assert told == [
-        "curl, other: Version was 8.0, is 8.1",
-        "curl, other: Verdict was ✓ no leak observed, is ✗ leak",
+    before = [row("same"), row("x", version="8.0"), row("gone")]
+    after = [row("same"), row("x", verdict="leak", direct=["stun"]), row("new")]
+    assert table.changes(before, after, catalogue("en")) == [
+        "curl, x: Verdict was ✓ no leak observed, is ✗ leak; Past the proxy was –, is STUN; Version was 8.0, is 8.1",
         "curl, new: new, no leak observed",
+        "curl, gone: not in this survey",
     ]
-
-
-def test_curl_for_real(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    require_namespaces()
-    require_program("curl")
-    kept, out = tmp_path / "kept.json", tmp_path / "out.json"
-    words = ["survey", "--client", "curl", "--format", "json", "--output", str(out), "--resume", str(kept)]
-    assert start(words) == 1
-    verdicts = {each["id"]: (each["verdict"], each["sent"]) for each in json.loads(out.read_text())["rows"]}
-    assert verdicts == {
-        "curl-socks4": ("leak", "address"),
-        "curl-socks4a": ("no_leak_observed", "name"),
-        "curl-socks5": ("leak", "address"),
-        "curl-socks5-hostname": ("no_leak_observed", "name"),
-        "curl-env": ("no_leak_observed", "name"),
-        "curl-http": ("no_leak_observed", "name"),
-        "curl-none": ("leak", "nothing"),
-    }
-    assert capsys.readouterr().err.count("\n") == len(verdicts)
-    found = json.loads(kept.read_text())
-    found["rows"] = [{**each, "version": "kept"} for each in found["rows"][:-1]]
-    found["date"] = "2013-03-13"
-    kept.write_text(json.dumps(found))
-    assert start([*words, "--since", str(out)]) == 1
-    err = capsys.readouterr().err
-    assert err.count("Version was") == len(verdicts) - 1, "only the missing row was run again"
-    assert {json.loads(file.read_text())["date"] for file in (kept, out)} == {"2013-03-13"}, "when it was begun"
-
-
-def test_rows_that_end_badly_are_told(tmp_path: Path) -> None:
-    require_namespaces()
-    mine = tmp_path / "mine.toml"
-    late = GOOD.replace('"x"', '"late"').replace("exit 3", "sleep 60") + "timeout = 1\n"
-    none = GOOD.replace('"x"', '"none"').replace('program = "sh"', 'program = "no-such-program"')
-    mine.write_text(GOOD + late + none)
-    out = tmp_path / "out.json"
-    words = ["survey", "--catalogue", str(mine), "--client", "X <b>", "--format", "json", "--output", str(out)]
-    assert start(words) == 3
-    found = {each["id"]: each["verdict"] for each in json.loads(out.read_text())["rows"]}
-    assert found == {"x": "inconclusive", "late": "inconclusive", "none": "not_installed"}
 
 
 def test_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

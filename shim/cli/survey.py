@@ -5,9 +5,10 @@ Decides nothing but how it is shown and where it goes.
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,7 +18,11 @@ from shim.cli.options import lang_option
 from shim.cli.status import EXIT_INCONCLUSIVE, EXIT_LEAK, EXIT_OK, EXIT_USAGE
 from shim.locale import Catalogue
 
+if TYPE_CHECKING:
+    from shim.lab.survey.catalogue import Row
+
 FORMATS = ("text", "json", "md", "html")
+MAX_JOBS = 64
 
 
 def command(texts: Catalogue) -> click.Command:
@@ -29,6 +34,9 @@ def command(texts: Catalogue) -> click.Command:
     file = click.Path(path_type=Path, dir_okay=False)
     params: list[click.Parameter] = [
         click.Option(["--client", "clients"], multiple=True, metavar="NAME", help=texts.text("survey.option.client")),
+        click.Option(["--fast"], is_flag=True, help=texts.text("survey.option.fast")),
+        click.Option(["--fetch"], is_flag=True, help=texts.text("survey.option.fetch")),
+        click.Option(["--jobs"], type=click.IntRange(1, MAX_JOBS), metavar="N", help=texts.text("survey.option.jobs")),
         click.Option(["--format"], type=click.Choice(FORMATS), default="text", help=texts.text("check.option.format")),
         click.Option(["--output"], type=file, metavar="FILE", help=texts.text("survey.option.output")),
         click.Option(["--catalogue"], type=file, metavar="FILE", help=texts.text("survey.option.catalogue")),
@@ -41,7 +49,11 @@ def command(texts: Catalogue) -> click.Command:
 
 def _survey(
     texts: Catalogue,
+    *,
     clients: tuple[str, ...],
+    fast: bool,
+    fetch: bool,
+    jobs: int | None,
     format: str,
     output: Path | None,
     catalogue: Path | None,
@@ -50,7 +62,8 @@ def _survey(
 ) -> int:
     from shim.lab.survey import catalogue as catalogues
     from shim.lab.survey import table
-    from shim.lab.survey.running import Result, survey
+    from shim.lab.survey.environments import Environments, cache
+    from shim.lab.survey.running import Survey
 
     try:
         rows = list(catalogues.load(catalogue).values())
@@ -59,30 +72,41 @@ def _survey(
     except (catalogues.CatalogueError, OSError, ValueError) as error:
         click.echo(str(error), err=True)
         return EXIT_USAGE
-    wanted = {name.lower() for name in clients}
-    if unknown := wanted - {row.client.lower() for row in rows}:
-        raise click.UsageError(texts.text("survey.no_client", names=", ".join(sorted(unknown))))
-    rows = [row for row in rows if not wanted or row.client.lower() in wanted]
-    about = _about(texts.lang) | begun  # what was measured then is not of today, nor of another version
-    made: list[Result] = list(known)
+    rows = _chosen(rows, clients, fast, texts)
+    about = _about() | begun  # what was measured then is not of today, nor of another version
+    # A program may have been installed since.
+    made = {result["id"]: result for result in known if result["verdict"] != "not_installed"}
+    fresh = [row for row in rows if row.id not in made]
 
-    def told(row: Any, result: Result) -> None:
+    def results() -> list[dict[str, Any]]:
+        return [made[row.id] for row in rows if row.id in made]
+
+    def told(row: Any, result: dict[str, Any]) -> None:
+        made[row.id] = result
         verdict = texts.text(f"survey.verdict.{result['verdict']}")
-        click.echo(f"{row.client}, {row.setting_in(texts.lang)}: {verdict}", err=True)
-        made.append(result)
+        place = f"{sum(row.id in made for row in rows)}/{len(rows)}"
+        click.echo(f"{place} {row.client}, {row.settings[texts.lang]}: {verdict}", err=True)
         if resume is not None:
-            resume.write_text(table.render("json", made, about, texts))
+            resume.write_text(table.render("json", results(), about, texts))
 
-    results = survey(rows, texts.lang, {result["id"]: result for result in known}, told)
-    text = table.render(format, results, about, texts)
+    Survey(Environments(cache(), fetch=fetch)).run(fresh, jobs or len(os.sched_getaffinity(0)), told)
+    text = table.render(format, results(), about, texts)
     if output is None:
         click.echo(text, nl=False)
     else:
         output.write_text(text)
-    for line in table.changes(before, results, texts) if since is not None else ():
+    for line in table.changes(before, results(), texts) if since is not None else ():
         click.echo(line, err=True)
-    verdicts = {result["verdict"] for result in results}
+    verdicts = {result["verdict"] for result in results()}
     return EXIT_LEAK if "leak" in verdicts else EXIT_OK if "no_leak_observed" in verdicts else EXIT_INCONCLUSIVE
+
+
+def _chosen(rows: list[Row], clients: tuple[str, ...], fast: bool, texts: Catalogue) -> list[Row]:
+    """Those of the clients that were named; UsageError for a name that the catalogue does not have."""
+    wanted = {name.lower() for name in clients}
+    if unknown := wanted - {row.client.lower() for row in rows}:
+        raise click.UsageError(texts.text("survey.no_client", names=", ".join(sorted(unknown))))
+    return [row for row in rows if (not wanted or row.client.lower() in wanted) and (row.fast or not fast)]
 
 
 def _kept(file: Path, table: Any) -> tuple[dict[str, str], list[dict[str, Any]]]:
@@ -93,7 +117,7 @@ def _kept(file: Path, table: Any) -> tuple[dict[str, str], list[dict[str, Any]]]
         raise ValueError(f"{file}: {error}") from None
 
 
-def _about(lang: str) -> dict[str, str]:
+def _about() -> dict[str, str]:
     """Where and when this is made."""
     import platform  # 2 ms that no other command needs
 
@@ -103,7 +127,6 @@ def _about(lang: str) -> dict[str, str]:
         system = platform.system()
     return {
         "date": time.strftime("%Y-%m-%d"),
-        "system": f"{system}, Linux {platform.release()}",
+        "system": f"{system}, {platform.system()} {platform.release()}",
         "program_version": __version__,
-        "lang": lang,
     }

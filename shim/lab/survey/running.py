@@ -1,4 +1,4 @@
-"""Runs the rows of a survey, one `shim check` each, and keeps every result as soon as it is there.
+"""Runs the rows of a survey, one `shim check` each and some at a time, and tells each result as soon as it is there.
 
 Judges nothing, and touches no settings of the user: each row has an empty home of its own.
 """
@@ -12,48 +12,131 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from shim.judge.remedies import EXACT
 from shim.lab.preparing import fill
 from shim.lab.survey.catalogue import Row
+from shim.lab.survey.environments import Environments
+from shim.locale import LANGUAGES, catalogue
 
-URL = "http://www.example.com/"
+HOST: Final = "www.example.com"
+PLACES: Final = {"url": f"http://{HOST}/", "https_url": f"https://{HOST}/", "host": HOST}
+"""Beside those of `shim check`, and a row's own {home} and {environment}."""
+
 _START = "import sys; from shim.cli import main; sys.argv[0] = 'shim'; main()"
-_SPARE_S = 40
+_SPARE_S = 60
+"""For the check itself, and for a machine that has other work."""
+
 _NUMBER = re.compile(r"\d+(?:\.\d+)+")
+_SYSTEM_PROGRAMS = "/usr/local/sbin:/usr/sbin:/sbin"
+"""Where Privoxy is, and not on everybody's PATH."""
 
 Result = dict[str, Any]
-_NOTHING: Result = {"sent": "", "dns": 0, "direct": [], "remedy": "", "reason": ""}
+_NOTHING: Final[Result] = {"sent": "", "dns": 0, "direct": [], "canaries": [], "reason": "", "advice": "", "remedy": {}}
 """The columns of a row without a report."""
 
+_SENT: Final = (
+    ("leaks", {"address_only", "local_resolution"}, "address"),
+    ("leaks", {"address_as_text"}, "address_as_text"),
+    ("notes", {"address_only"}, "given_address"),
+    ("notes", {"address_as_text"}, "address_as_text"),
+    ("notes", {"not_socks"}, "not_socks"),
+)
+"""What a request held, by where and as what it was found; the first that fits."""
 
-def survey(
-    rows: Iterable[Row], lang: str, known: Mapping[str, Result], told: Callable[[Row, Result], None]
-) -> list[Result]:
-    """Every row's result, in order; those in `known` are not run again. `told` hears of each as it comes."""
-    results = []
-    versions: dict[tuple[str, ...], str] = {}
-    for row in rows:
-        result = known.get(row.id)
-        if result is None:
-            if row.version not in versions:
-                versions[row.version] = _version(row)
-            result = run(row, versions[row.version], lang)
-            told(row, result)
-        results.append(result)
-    return results
+_KEPT: Final = ("LANG", "LANGUAGE", "TMPDIR")
+
+Told = Callable[[Row, Result], None]
 
 
-def run(row: Row, version: str, lang: str) -> Result:
-    """One row. A program that is not there is told as such, never left out."""
-    about = {"id": row.id, "client": row.client, "setting": row.setting_in(lang), "version": version}
-    if shutil.which(row.program) is None:
-        return {**about, **_NOTHING, "verdict": "not_installed"}
-    with tempfile.TemporaryDirectory(prefix="leakshim-survey-") as home:
-        report = _checked(row, Path(home), lang)
-    return {**about, **summary(report)}
+class Survey:
+    """Runs rows; what they need is made in `environments`."""
+
+    def __init__(self, environments: Environments) -> None:
+        self._environments = environments
+        self._path = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}{_SYSTEM_PROGRAMS}"
+        self._versions: dict[tuple[str, ...], str] = {}
+
+    def run(self, rows: Sequence[Row], jobs: int, told: Told) -> dict[str, Result]:
+        """The results by id. `told` hears of each as it comes, in the caller's thread."""
+        results: dict[str, Result] = {}
+        pool = ThreadPoolExecutor(jobs)
+        try:
+            begun: dict[Future[Result], Row] = {pool.submit(self._run, row): row for row in rows}
+            for done in as_completed(begun):
+                row = begun[done]
+                results[row.id] = done.result()
+                told(row, results[row.id])
+        finally:
+            pool.shutdown(cancel_futures=True)
+        return results
+
+    def _run(self, row: Row) -> Result:
+        """One row. A program that is not there is told as such, never left out."""
+        about = {"id": row.id, "client": row.client, "kind": row.kind, "setting": row.settings}
+        if missing := [name for name in (row.program, *row.needs) if shutil.which(name, path=self._path) is None]:
+            return {**about, "version": "", **_NOTHING, "verdict": "not_installed", "reason": missing[0]}
+        places = dict(PLACES)
+        if row.environment is not None:
+            folder = self._environments.ready(row.environment)
+            if folder is None:
+                return {**about, "version": "", **_NOTHING, "verdict": "not_installed", "reason": row.environment.name}
+            places["environment"] = str(folder)
+        about["version"] = self._version(tuple(fill(word, places) for word in row.version))
+        with tempfile.TemporaryDirectory(prefix="leakshim-survey-", ignore_cleanup_errors=True) as home:
+            return {**about, **summary(self._checked(row, places | {"home": home}))}
+
+    def _checked(self, row: Row, places: Mapping[str, str]) -> dict[str, Any] | None:
+        home = Path(places["home"])
+        for name, text in row.files:
+            path = home / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(fill(fill(text, places)))
+        report = home / ".report.json"
+        command = [sys.executable, "-c", _START, "check", "--format", "json", "--output", str(report)]
+        command += ["--timeout", str(row.timeout), *(["--proxy-env"] if row.proxy_env else []), "--"]
+        command += [fill(word, places) for word in row.command]  # the other places are filled in by the check itself
+        try:
+            subprocess.run(  # noqa: S603 - running programs is what a survey is
+                command,
+                env=self._environ(home),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                check=False,
+                timeout=row.timeout + _SPARE_S,
+            )
+            return json.loads(report.read_text())  # type: ignore[no-any-return]
+        except (OSError, ValueError, subprocess.TimeoutExpired):
+            return None
+
+    def _environ(self, home: Path) -> dict[str, str]:
+        """No settings of the user's, by file or by variable, but where programs are and the language."""
+        kept = {key: value for key, value in os.environ.items() if key in _KEPT or key.startswith("LC_")}
+        folders = {"XDG_CONFIG_HOME": ".config", "XDG_CACHE_HOME": ".cache", "XDG_DATA_HOME": ".local/share"}
+        return {**kept, "PATH": self._path, "HOME": str(home), **{key: str(home / at) for key, at in folders.items()}}
+
+    def _version(self, command: tuple[str, ...]) -> str:
+        """The first number with a dot that it prints."""
+        if command and command not in self._versions:
+            try:
+                with tempfile.TemporaryDirectory(prefix="leakshim-survey-", ignore_cleanup_errors=True) as home:
+                    done = subprocess.run(  # noqa: S603
+                        command,
+                        env=self._environ(Path(home)),
+                        stdin=subprocess.DEVNULL,
+                        capture_output=True,
+                        check=False,
+                        timeout=_SPARE_S,
+                    )
+                found = _NUMBER.search((done.stdout + done.stderr).decode(errors="replace"))
+                self._versions[command] = found[0] if found else ""
+            except (OSError, subprocess.TimeoutExpired):
+                self._versions[command] = ""
+        return self._versions.get(command, "")
 
 
 def summary(report: Mapping[str, Any] | None) -> Result:
@@ -61,57 +144,27 @@ def summary(report: Mapping[str, Any] | None) -> Result:
     if report is None:
         return {**_NOTHING, "verdict": "inconclusive", "reason": "fault"}
     leaks = report["leaks"]
-    kinds = {leak["kind"] for leak in leaks}
-    address = bool(kinds & {"address_only", "local_resolution"})
-    sent = "address" if address else "address_as_text" if "address_as_text" in kinds else "name"
+    kinds = {place: {found["kind"] for found in report[place]} for place in ("leaks", "notes")}
+    by_name = "name" if report["requests"] else "nothing"
+    sent = next((told for place, some, told in _SENT if kinds[place] & some), by_name)
+    advice = _advice(leaks, report["notes"])
     return {
         "verdict": report["verdict"],
-        "sent": sent if report["requests"] else "nothing",
+        "sent": sent,
         "dns": sum(leak["count"] for leak in leaks if leak["protocol"] == "dns"),
-        "direct": sorted({leak["protocol"] for leak in leaks if leak["kind"] == "direct_traffic"}),
-        "remedy": _remedy(leaks),
+        "direct": sorted({leak["packet"] for leak in leaks if leak["packet"]}),
+        "canaries": [canary["role"] for canary in report["canaries"] if canary["leaked"]],
         "reason": report["reason"] or "",
+        "advice": advice,
+        "remedy": {lang: catalogue(lang).text(advice) for lang in LANGUAGES} if advice else {},
     }
 
 
-def _remedy(leaks: list[dict[str, Any]]) -> str:
-    """That of the request where there is one: it knows the program's setting, a query is only what comes of it."""
-    told = [leak for leak in leaks if leak.get("advice")]
-    told.sort(key=lambda leak: leak["protocol"] == "dns")
-    return str(told[0]["advice"]) if told else ""
+def _advice(leaks: Sequence[Mapping[str, Any]], notes: Sequence[Mapping[str, Any]]) -> str:
+    """The program's own before any general one, and that of a request before that of the query it came from.
 
-
-def _checked(row: Row, home: Path, lang: str) -> dict[str, Any] | None:
-    for name, text in row.files:
-        path = home / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(fill(_placed(text, home)))
-    report = home / ".report.json"
-    words = [_placed(word, home) for word in row.command]  # the other places are filled in by the check itself
-    command = [sys.executable, "-c", _START, "check", "--lang", lang, "--format", "json", "--output", str(report)]
-    command += ["--timeout", str(row.timeout), *(["--proxy-env"] if row.proxy_env else []), "--", *words]
-    environ = {**os.environ, "HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config")}
-    try:
-        subprocess.run(  # noqa: S603 - running programs is what a survey is
-            command, env=environ, capture_output=True, check=False, timeout=row.timeout + _SPARE_S
-        )
-        return json.loads(report.read_text())  # type: ignore[no-any-return]
-    except (OSError, ValueError, subprocess.TimeoutExpired):
-        return None
-
-
-def _placed(text: str, home: Path) -> str:
-    return text.replace("{home}", str(home)).replace("{url}", URL)
-
-
-def _version(row: Row) -> str:
-    if not row.version or shutil.which(row.version[0]) is None:
-        return ""
-    try:
-        done = subprocess.run(  # noqa: S603
-            row.version, capture_output=True, check=False, timeout=20, text=True, errors="replace"
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    found = _NUMBER.search(done.stdout + done.stderr)
-    return found[0] if found else ""
+    Without a leak, that of a program which does not speak SOCKS to the SOCKS port: it is set up wrong all the same.
+    """
+    told = sorted(leaks, key=lambda leak: (not leak["advice_id"].startswith(EXACT), leak["protocol"] == "dns"))
+    told += [note for note in notes if note["kind"] == "not_socks"]
+    return str(told[0]["advice_id"]) if told else ""

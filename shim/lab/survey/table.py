@@ -1,43 +1,27 @@
-"""The table of a survey: text, Markdown, JSON and one HTML page that needs nothing else.
+"""The table of a survey as text, Markdown and JSON, and what has changed since an earlier one.
 
-Shows what the results say, and compares two surveys; judges nothing.
+Shows what the results say; judges nothing.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from html import escape
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
 
-from shim.lab.formats.page import FONTS, document
+from shim.lab.survey import page
+from shim.lab.survey.cells import MARKS, cell, counted, key, remedies, title, verdict
 from shim.lab.survey.running import Result
 from shim.locale import Catalogue
 from shim.locale.width import columns
 
-SCHEMA = 1
-COLUMNS = ("client", "setting", "version", "sent", "dns", "direct", "verdict", "remedy")
-_MARKS = {"leak": "✗", "no_leak_observed": "✓", "inconclusive": "?", "not_installed": "–"}
-_STYLE = (
-    f"body{{font:15px/1.5 {FONTS}}}"
-    + """
-body{margin:0 auto;max-width:76rem;padding:2rem 1.25rem;color:var(--ink);background:var(--paper)}
-h1{margin:0 0 .3rem;font-size:1.8rem}.dim{color:var(--dim)}
-table{border-collapse:collapse;width:100%;margin-top:1.2rem}
-th,td{text-align:left;vertical-align:top;padding:.4rem .5rem;border-bottom:1px solid var(--line)}
-th{font-size:.85rem;color:var(--dim)}td.verdict{white-space:nowrap;font-weight:600}
-th,td{word-break:keep-all}td:last-child{word-break:normal;overflow-wrap:anywhere;min-width:14rem}
-tr{break-inside:avoid}tbody th{color:var(--ink);font-size:1rem}
-.leak{color:var(--leak)}.no_leak_observed{color:var(--no_leak_observed)}
-.inconclusive{color:var(--inconclusive)}.not_installed{color:var(--dim)}
-ul.sum{list-style:none;display:flex;gap:1.5rem;padding:0;font-weight:600}
-@media print{body{padding:0;font-size:9pt}}
-"""
-)
+SCHEMA: Final = 2
+COLUMNS: Final = ("client", "setting", "version", "sent", "dns", "direct", "remedy")
+_COMPARED: Final = ("verdict", "sent", "direct", "version")
 
 
 def render(format: str, results: Sequence[Result], about: Mapping[str, str], texts: Catalogue) -> str:
-    """The whole survey in one of FORMATS. `about` says when, where and by which versions it was made."""
+    """The whole survey in one of FORMATS. `about` says when, where and by which version it was made."""
     return FORMATS[format](results, about, texts)
 
 
@@ -50,107 +34,97 @@ def read(text: str) -> tuple[dict[str, str], list[Result]]:
 
 
 def changes(before: Sequence[Result], after: Sequence[Result], texts: Catalogue) -> list[str]:
-    """What is another verdict, version or request than in the earlier survey; a line each."""
+    """What is another verdict, request or version than in the earlier survey; a line for each row."""
     earlier = {result["id"]: result for result in before}
     lines = []
     for result in after:
-        old = earlier.get(result["id"])
+        old = earlier.pop(result["id"], None)
         if old is None:
-            lines.append(texts.text("survey.new", **_names(result), verdict=_verdict(result, texts)))
-            continue
-        for key in ("version", "sent", "verdict"):
-            if old.get(key) != result[key]:
-                was, now = _cell(key, old, texts), _cell(key, result, texts)
-                lines.append(texts.text("survey.changed", **_names(result), key=_title(key, texts), was=was, now=now))
+            lines.append(texts.text("survey.new", **_names(result, texts), verdict=verdict(result, texts)))
+        elif changed := [name for name in _COMPARED if old[name] != result[name]]:
+            lines.append(
+                texts.text("survey.changed", **_names(result, texts), changes=_changed(changed, old, result, texts))
+            )
+    lines += [texts.text("survey.gone", **_names(old, texts)) for old in earlier.values()]
     return lines
+
+
+def _changed(names: Iterable[str], old: Result, new: Result, texts: Catalogue) -> str:
+    told = [
+        texts.text(
+            "survey.change", key=title(name, texts), was=_or_none(name, old, texts), now=_or_none(name, new, texts)
+        )
+        for name in names
+    ]
+    return texts.text("survey.and").join(told)
+
+
+def _or_none(name: str, result: Result, texts: Catalogue) -> str:
+    return cell(name, result, texts) or MARKS["not_installed"]
+
+
+def _names(result: Result, texts: Catalogue) -> dict[str, str]:
+    return {"client": result["client"], "setting": cell("setting", result, texts)}
 
 
 def _json(results: Sequence[Result], about: Mapping[str, str], texts: Catalogue) -> str:
     return json.dumps({"schema": SCHEMA, **about, "rows": list(results)}, ensure_ascii=False, indent=2) + "\n"
 
 
+def _rows(results: Sequence[Result], texts: Catalogue) -> list[list[str]]:
+    """The cells of each row; a remedy is a number, for the same one holds for many."""
+    numbers = remedies(results, texts)
+    rows = [["", *(title(name, texts) for name in COLUMNS)]]
+    for result in results:
+        told = result["remedy"].get(texts.lang)
+        cells = [cell(name, result, texts) for name in COLUMNS[:-1]]
+        rows.append([MARKS[result["verdict"]], *cells, f"[{numbers[told]}]" if told else ""])
+    return rows
+
+
 def _text(results: Sequence[Result], about: Mapping[str, str], texts: Catalogue) -> str:
-    shown = [[_title(key, texts) for key in COLUMNS[:-1]]]
-    shown += [[_cell(key, result, texts) for key in COLUMNS[:-1]] for result in results]
-    widths = [max(columns(row[place]) for row in shown) for place in range(len(shown[0]))]
+    rows = _rows(results, texts)
+    widths = [max(columns(row[place]) for row in rows) for place in range(len(rows[0]))]
     lines = [
         "  ".join(word + " " * (width - columns(word)) for word, width in zip(row, widths, strict=True)).rstrip()
-        for row in shown
+        for row in rows
     ]
-    return "\n".join([*lines, "", _sum(results, texts), _made(about, texts)]) + "\n"
+    told = [f"[{number}] {remedy}" for remedy, number in remedies(results, texts).items()]
+    return "\n".join([*lines, "", *told, *([""] if told else []), _sum(results, texts), _made(about, texts)]) + "\n"
 
 
 def _markdown(results: Sequence[Result], about: Mapping[str, str], texts: Catalogue) -> str:
-    head = [_title(key, texts) for key in COLUMNS]
-    rows = [[_cell(key, result, texts).replace("|", "\\|") for key in COLUMNS] for result in results]
     lines = [f"# {texts.text('survey.title')}", "", _made(about, texts), "", _sum(results, texts), ""]
-    lines += [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
-    return "\n".join(lines) + "\n"
-
-
-def _html(results: Sequence[Result], about: Mapping[str, str], texts: Catalogue) -> str:
-    title = escape(texts.text("survey.title"))
-    head = "".join(f'<th scope="col">{escape(_title(key, texts))}</th>' for key in COLUMNS)
-    body = "\n".join(_html_row(result, texts) for result in results)
-    total = "".join(
-        f'<li class="{verdict}">{_MARKS[verdict]} {escape(texts.text(f"survey.verdict.{verdict}"))}: {count}</li>'
-        for verdict, count in _counts(results).items()
-    )
-    page = (
-        f'<h1>{title}</h1>\n<p class="dim">{escape(_made(about, texts))}</p>\n<ul class="sum">{total}</ul>\n'
-        f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n"
-        f'<p class="dim">{escape(texts.text("survey.limits"))}</p>'
-    )
-    return document(texts.lang, title, _STYLE, page)
-
-
-def _html_row(result: Result, texts: Catalogue) -> str:
-    cells = [f'<th scope="row">{escape(result["client"])}</th>']
-    for key in COLUMNS[1:]:
-        kind = f' class="verdict {result["verdict"]}"' if key == "verdict" else ""
-        cells.append(f"<td{kind}>{escape(_cell(key, result, texts))}</td>")
-    return f"<tr>{''.join(cells)}</tr>"
-
-
-def _cell(key: str, result: Mapping[str, Any], texts: Catalogue) -> str:
-    match key:
-        case "verdict":
-            return f"{_MARKS[result['verdict']]} {_verdict(result, texts)}"
-        case "sent":
-            return texts.text(f"survey.sent.{result['sent']}") if result["sent"] else ""
-        case "direct":
-            return ", ".join(protocol.upper() for protocol in result["direct"])
-        case "dns":
-            return str(result["dns"] or "")
-    return str(result[key])
-
-
-def _verdict(result: Mapping[str, Any], texts: Catalogue) -> str:
-    return texts.text(f"survey.verdict.{result['verdict']}")
-
-
-def _title(key: str, texts: Catalogue) -> str:
-    return texts.text(f"survey.column.{key}")
-
-
-def _names(result: Result) -> dict[str, str]:
-    return {"client": result["client"], "setting": result["setting"]}
-
-
-def _counts(results: Sequence[Result]) -> dict[str, int]:
-    found = {verdict: sum(result["verdict"] == verdict for result in results) for verdict in _MARKS}
-    return {verdict: count for verdict, count in found.items() if count}
+    lines += [key(texts), ""]
+    head, *rows = _rows(results, texts)
+    told = [f"{number}. {remedy}" for remedy, number in remedies(results, texts).items()]
+    for kind in dict.fromkeys(result["kind"] for result in results):
+        lines += [f"## {texts.text(f'survey.kind.{kind}')}", ""]
+        some = [row for row, result in zip(rows, results, strict=True) if result["kind"] == kind]
+        shown = (head, ["---"] * len(head), *some)
+        lines += [f"| {' | '.join(word.replace('|', chr(92) + '|') for word in row)} |" for row in shown]
+        lines.append("")
+    if told:
+        lines += [f"## {title('remedy', texts)}", "", *told, ""]
+    return "\n".join([*lines, texts.text("survey.limits")]) + "\n"
 
 
 def _sum(results: Sequence[Result], texts: Catalogue) -> str:
-    return ", ".join(f"{texts.text(f'survey.verdict.{verdict}')}: {n}" for verdict, n in _counts(results).items())
+    told = [
+        f"{MARKS[name]} {texts.text(f'survey.verdict.{name}')}: {count}" for name, count in counted(results).items()
+    ]
+    return texts.text("survey.and").join(told)
 
 
 def _made(about: Mapping[str, str], texts: Catalogue) -> str:
     return texts.text("survey.made", **about)
 
 
-FORMATS: dict[str, Callable[[Sequence[Result], Mapping[str, str], Catalogue], str]] = {
+def _html(results: Sequence[Result], about: Mapping[str, str], texts: Catalogue) -> str:
+    return page.render(results, _made(about, texts), texts)
+
+
+FORMATS: Final[dict[str, Callable[[Sequence[Result], Mapping[str, Any], Catalogue], str]]] = {
     "text": _text,
     "json": _json,
     "md": _markdown,
