@@ -163,8 +163,13 @@ def summary(report: Mapping[str, Any] | None) -> Result:
 def _advice(leaks: Sequence[Mapping[str, Any]], notes: Sequence[Mapping[str, Any]]) -> str:
     """The program's own before any general one, and that of a request before that of the query it came from.
 
+    SOCKS4 first: what is set to it may speak SOCKS5 for IPv6 addresses, as Firefox does, but not the other way round.
     Without a leak, that of a program which does not speak SOCKS to the SOCKS port: it is set up wrong all the same.
     """
-    told = sorted(leaks, key=lambda leak: (not leak["advice_id"].startswith(EXACT), leak["protocol"] == "dns"))
+    told = sorted(leaks, key=lambda leak: (not leak["advice_id"].startswith(EXACT), _place(leak["protocol"])))
     told += [note for note in notes if note["kind"] == "not_socks"]
     return str(told[0]["advice_id"]) if told else ""
+
+
+def _place(protocol: str) -> int:
+    return {"socks4": 0, "dns": 2}.get(protocol, 1)
