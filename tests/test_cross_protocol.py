@@ -6,16 +6,24 @@ A page chooses method (of a few), path, some headers and the body, never the fir
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import struct
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from rig.asking import wire
 from rig.faults import census, serves
-from rig.shim import Shim
+from rig.namespace import Namespace
+from rig.programs import require_namespaces, require_program
+from rig.shim import ROOT, Shim
 from rig.upstream import Upstream
 from rig.wire import GREETING, Client, http_connect, socks4, socks5
+
+NOBODYS = "12345"
+"""A port at which nobody listens in an empty namespace."""
 
 SMUGGLED = GREETING + socks5(b"smuggled.test", 80)
 QUERY = wire("smuggled.test")
@@ -90,9 +98,47 @@ def test_nothing_is_looked_up(sent: str, shim: Shim, upstream: Upstream) -> None
     assert not [line for line in shim.find("dns_query") if "smuggled" in str(line.get("qname"))]
 
 
+@pytest.mark.parametrize("sent", [name for name in PAGES if "over tcp" not in name])
+def test_the_dns_port_hangs_up_at_once(sent: str, shim: Shim) -> None:
+    """As a port does at which nobody listens, as far as a page can tell; not when a deadline is over."""
+    mark = shim.mark()
+    with Client(shim.ready["dns"][0]) as client, contextlib.suppress(OSError):
+        client.send(PAGES[sent])
+        assert client.read_all() == b""
+    shim.wait_for("dns_query", mark, answer="drop")
+
+
 def said(client: Client, message: bytes) -> bytes:
     """What is answered to this."""
     with contextlib.suppress(OSError):  # hung up on while it was said
         client.send(message)
         client.end()
     return client.read_all()
+
+
+@pytest.mark.clients
+def test_a_page_in_a_real_browser_reaches_nothing_and_learns_nothing(upstream: Upstream, tmp_path: Path) -> None:
+    """For the page each attempt ends as it does at a port where nobody listens."""
+    require_namespaces()
+    require_program("chromium")
+    with Namespace(tmp_path, {}) as space:
+        flags = ("--http", "127.0.0.1:0", "--dns", "127.0.0.1:0", "--dns-mode", "tor")
+        with Shim(*flags, upstream=upstream.unix, prefix=space.prefix) as process:
+            before = len(upstream.seen)
+            ports = [where.rpartition(":")[2] for where in (process.socks, process.http, process.ready["dns"][0])]
+            env = {"PYTHONPATH": str(ROOT / "tests"), "HOME": str(tmp_path), "DBUS_SESSION_BUS_ADDRESS": "disabled:"}
+            argv = [sys.executable, "-m", "rig.hostile_page", str(tmp_path), *ports, NOBODYS]
+            done = space.run(argv, env, timeout_s=100)
+            outcomes = json.loads(done.stdout or "{}")
+            for port in ports:
+                mine = {
+                    name.removesuffix(f" {port}"): how for name, how in outcomes.items() if name.endswith(f" {port}")
+                }
+                theirs = {name: outcomes[f"{name} {NOBODYS}"] for name in mine}
+                assert len(mine) > 15, done.stderr
+                assert mine == theirs
+            assert not {"yes", "opaque0", "basic200"} & set(outcomes.values())
+            assert process.find("handshake_failed"), "it was tried"
+            assert not process.find("request_decided")
+            assert not [line for line in process.find("dns_query") if "smuggled" in str(line.get("qname"))]
+            assert len(upstream.seen) == before

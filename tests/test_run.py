@@ -9,9 +9,10 @@ import stat
 from pathlib import Path
 
 import pytest
+from rig.asking import address, ask
 from rig.shim import Shim, run
 from rig.upstream import Behaviour, Upstream
-from rig.wire import GREETING, NO_AUTH, Client, socks5, tunnel5
+from rig.wire import GREETING, NO_AUTH, Client, refused5, socks5, tunnel5
 
 
 class TestReady:
@@ -258,6 +259,21 @@ def test_json_lines_are_one_object_each_and_text_lines_are_none(upstream: Upstre
     with pytest.raises(ValueError):
         json.loads(text.splitlines()[0])
     assert "\x1b" not in text, "colour only on a terminal"
+
+
+def test_a_look_alike_is_shown_as_what_it_is(upstream: Upstream) -> None:
+    """As it came on the wire, or not at all: never as the letters that it would be mistaken for."""
+    alike = "p\u0430ypal.test"
+    with Shim("--dns", "127.0.0.1:0", upstream=upstream.address) as shim:
+        with tunnel5(shim.socks, alike.encode("idna"), 80):
+            assert shim.decided()["destination"] == "xn--pypal-4ve.test:80"
+        with Client(shim.socks) as client:
+            client.send(GREETING + socks5(alike.encode(), 80))
+            assert client.read_all() == NO_AUTH + refused5(1)
+        name = b"".join(bytes([len(label.encode())]) + label.encode() for label in alike.split("."))
+        ask(address(shim.ready["dns"][0]), b"\1\2\1\0\0\1" + bytes(6) + name + b"\0\0\1\0\1")
+        assert shim.wait_for("dns_query")["qname"] == r"p\208\176ypal.test"
+    assert shim.stderr.isascii()
 
 
 def write(folder: Path, text: str) -> Path:

@@ -118,6 +118,21 @@ def test_what_is_longer_is_read_as_far_as_the_gate_needs_and_ends_the_connection
         assert oracle.seen[1:] == [b"L" * (MAX_TCP + 1)]
 
 
+@pytest.mark.parametrize("start", [b"GET / HTTP/1.1\r\n", b"POST", b"CONNECT a:1 HTTP/1.1\r\n", b"\x16\3\1\2\0\1"])
+def test_another_protocol_is_hung_up_on_and_told_as_nothing(start: bytes, new_loop: Any) -> None:
+    with listening(new_loop) as (where, oracle), tcp_client(where) as client:
+        for byte in start[:4]:
+            client.send(bytes([byte]))
+        assert read_framed(client) is None
+        assert oracle.seen == [b""]
+
+
+def test_a_message_whose_length_begins_like_another_protocol_is_read(new_loop: Any) -> None:
+    with listening(new_loop) as (where, _), tcp_client(where) as client:
+        client.sendall(framed(b"q" * 0x1603))
+        assert read_framed(client) == b"q" * 0x1603
+
+
 def test_who_is_owed_nothing_gets_nothing(new_loop: Any) -> None:
     with listening(new_loop) as (where, _), tcp_client(where) as client:
         client.sendall(framed(b"nothing") + framed(b"something"))

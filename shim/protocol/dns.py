@@ -20,6 +20,13 @@ from dnslib import QTYPE, DNSRecord
 
 MAX_UDP = 4096
 MAX_TCP = 16 * 1024
+FOREIGN = (
+    *(b"GET ", b"POST", b"PUT ", b"HEAD", b"OPTI", b"DELE", b"PATC", b"CONN", b"TRAC", b"PRI "),
+    *(bytes((0x16, 3, minor)) for minor in range(4)),
+)
+"""How HTTP and TLS begin. Behind the two length octets of DNS by TCP the one would be a message beyond MAX_TCP, and the
+other one of 5,635 bytes: no query."""
+
 MAX_RECORDS = 16
 """Answer, authority and additional records of a query together; real ones have two at most."""
 

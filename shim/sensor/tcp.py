@@ -10,7 +10,7 @@ import socket
 from typing import cast
 
 from shim.model import Peer
-from shim.protocol.dns import MAX_TCP
+from shim.protocol.dns import FOREIGN, MAX_TCP
 from shim.sensor.responder import Responder
 
 IDLE_TIMEOUT_S = 10.0
@@ -19,6 +19,9 @@ IDLE_TIMEOUT_S = 10.0
 MAX_CONNECTIONS = 256
 
 _LENGTH_BYTES = 2
+_TELLING = max(map(len, FOREIGN))
+"""So many bytes tell what is spoken; no query is shorter."""
+
 _TOO_LONG = MAX_TCP + 1
 """As much of a message beyond the limit as is read: the gate then refuses it, and still reads its name."""
 
@@ -54,6 +57,7 @@ class _Connection(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self._buffer = bytearray(_LENGTH_BYTES + _TOO_LONG)
         self._filled = 0
+        self._heard = False  # what it says first
         self._transport: asyncio.Transport | None = None
         self._peer = Peer("", 0)
         self._busy_at = self._loop.time()
@@ -78,6 +82,10 @@ class _Connection(asyncio.BufferedProtocol):
         """Answer what is whole: at most as many messages as the buffer holds, then it is the others' turn."""
         filled = self._filled + count
         start = 0
+        if not self._heard and filled >= _TELLING:
+            self._heard = True
+            if self._buffer.startswith(FOREIGN):
+                return self._refuse()
         while (whole := start + _LENGTH_BYTES) <= filled:
             length = int.from_bytes(self._buffer[start:whole])
             end = whole + min(length, _TOO_LONG)
@@ -114,6 +122,11 @@ class _Connection(asyncio.BufferedProtocol):
         """Close at once."""
         if self._transport is not None:
             self._transport.abort()
+
+    def _refuse(self) -> None:
+        """Silence until a deadline would tell a web page that something listens here."""
+        self._answer(b"")
+        self._hang_up()
 
     def _hang_up(self) -> None:
         if self._transport is not None:
