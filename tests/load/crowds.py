@@ -69,11 +69,22 @@ def held(socks: str, count: int, crowds: int, patience_s: float = 300) -> Iterat
 
 
 def lived(
-    socks: str, seconds: float, count: int, *, dns: str = "", crowds: int = 2, at_once: int = 32, seed: int = 1
+    socks: str,
+    seconds: float,
+    count: int,
+    *,
+    dns: str = "",
+    how: str = "live",
+    crowds: int = 2,
+    at_once: int = 32,
+    seed: int = 1,
 ) -> Told:
-    """Random lives of so many clients, or as many as fit into so many seconds; with `dns`, some ask there."""
+    """Random lives of so many clients, or as many as fit into so many seconds; with `dns`, some ask there.
+
+    `how` may be `warm`: only lives that lead to a finding.
+    """
     told = Told()
-    words = ["live", str(seconds), str(count // crowds), str(at_once)]
+    words = [how, str(seconds), str(count // crowds), str(at_once)]
     processes = [_start("near", socks, str(30 + n), *words, str(seed + n), *[dns] * bool(dns)) for n in range(crowds)]
     try:
         for process in processes:

@@ -1,5 +1,5 @@
 """A crowd of clients as a program: `python -m load.near SOCKS NET hold COUNT`, or
-`… live SECONDS COUNT AT_ONCE SEED [DNS]`.
+`… live SECONDS COUNT AT_ONCE SEED [DNS]`; in place of `live`, `warm` for such only as lead to a finding.
 
 They come from the addresses of 127.NET.0.0/24 in turn. Every byte that comes back is compared. Prints one line of JSON.
 """
@@ -93,6 +93,10 @@ class Crowd:
         ]
         if dns:
             self._lives += [(self.query, 10), (self.query_by_tcp, 5)]
+
+    def warm(self) -> None:
+        """Live such lives only as lead to a finding each: the memories of findings are full soon."""
+        self._lives = [life for life in self._lives if life[0] in (self.address, self.query)]
 
     async def join(self) -> Client:
         """One more client."""
@@ -286,7 +290,10 @@ def main() -> None:
     else:
         seconds, count, at_once, seed, *dns = numbers
         random.seed(int(seed))
-        uvloop.run(_live(Crowd(where, net, *dns), float(seconds), int(count), int(at_once)))
+        crowd = Crowd(where, net, *dns)
+        if what == "warm":
+            crowd.warm()
+        uvloop.run(_live(crowd, float(seconds), int(count), int(at_once)))
 
 
 if __name__ == "__main__":
