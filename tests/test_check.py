@@ -38,7 +38,8 @@ def _namespaces() -> None:
 def check(*words: str, prefix: tuple[str, ...] = (), **more: Any) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "LC_ALL": "C.UTF-8", **more.pop("env", {})}
     argv = [*prefix, *SHIM, *words]
-    return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60, check=False, **more)
+    more.setdefault("timeout", 60)
+    return subprocess.run(argv, env=env, capture_output=True, text=True, check=False, **more)
 
 
 def report(*words: str, **more: Any) -> tuple[int, dict[str, Any]]:

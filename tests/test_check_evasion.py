@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from rig.programs import missing, require_program
+from rig.programs import missing, require_namespaces, require_program
 from test_check import RAW_QUERY, STATIC, URL, check, packets, python, report
 
 from shim.lab.isolation import probe
@@ -73,6 +73,29 @@ def test_a_query_by_way_of_an_abstract_socket_is_caught() -> None:
     covered = {each["code"] for each in plain["covered"]}
     assert {"abstract_sockets", "children"} <= covered
     assert "path_sockets" in {each["code"] for each in plain["not_covered"]}
+
+
+def elsewhere(change: str) -> tuple[str, ...]:
+    """Words before a command: the same machine, where something has been changed for this command alone."""
+    require_namespaces()
+    return ("unshare", "-rm", "sh", "-c", f'{change} && exec "$0" "$@"')
+
+
+def test_the_resolvers_of_the_machine_are_out_of_reach() -> None:
+    """Here nscd, which would ask in the program's place, from outside: its socket is not there."""
+    prefix = elsewhere("mount -t tmpfs none /run && mkdir /run/nscd && touch /run/nscd/socket")
+    code = "import os; print(os.listdir('/run/nscd'))"
+    status, plain = report(*python(code), prefix=prefix)
+    assert (status, plain["isolation"]["hidden"][:1]) == (3, ["/run/nscd"])
+    assert "helpers" in {each["code"] for each in plain["covered"]}
+    assert check(*python(code), prefix=prefix).stderr == "[]\n"
+
+
+@pytest.mark.parametrize("code", [RAW_QUERY, "import socket; socket.socket().connect_ex(('8.8.8.8', 53))"])
+def test_without_a_tun_device_packets_are_seen_all_the_same(code: str) -> None:
+    status, plain = report(*python(code), prefix=elsewhere("mount -t tmpfs none /dev/net"))
+    assert plain["isolation"]["trap"] == "veth"
+    assert (status, packets(plain)) == (1, {("dns", "8.8.8.8:53")})
 
 
 GROUP = """

@@ -15,7 +15,7 @@ LOAD_S: Final = 60.0
 ANSWER_S: Final = 60.0
 """For any other answer."""
 
-SETTLE_S: Final = 3.0
+SETTLE_S: Final = 2.0
 """A page stays open so long once it has loaded, for what follows: prefetch, WebRTC, retries."""
 
 END_S: Final = 10.0
