@@ -264,6 +264,21 @@ def test_strange_toml_is_an_error_line_not_a_traceback(file: Path, text: str) ->
     assert len(problems(written(file, text))) == 1
 
 
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("['a.b']\nmode = -1", 1),
+        ("'policy.mode' = 'x'\n[policy]\nmode = 1", 2),
+        ("'policy.rule[1]' = 1", 1),
+        ("[policy]\n'rule[3]' = 1\n'rule[3].x' = 1\n'a.b' = 1", 3),
+        ("[[policy.rule]]\n'a.b' = 1\nmode = 'block'", 1),
+    ],
+)
+def test_a_key_with_dots_is_unknown_like_any_other(file: Path, text: str, count: int) -> None:
+    """It was looked for in a section of the name before its first dot, for ever."""
+    assert len(problems(written(file, text))) == count
+
+
 def test_a_flag_replaces_the_file_s_value_a_list_as_a_whole(file: Path) -> None:
     written(file, "[listen]\nsocks = ['127.0.0.1:1', '127.0.0.1:2']\n[policy]\nmode = 'block'\nhttp_hint = true\n")
     flags = [

@@ -161,14 +161,17 @@ def _validate(tables: Tables) -> tuple[Config, list[Problem]]:
 
 
 def _drop(tables: Tables, name: str) -> None:
+    """Each call takes something away: whoever calls goes on until nothing is wrong."""
     section, _, key = name.partition(".")
     table = tables.get(section)
-    if (rule := _RULE.fullmatch(name)) and isinstance(table, dict):
-        _drop_rule(table["rule"], int(rule[1]) - 1, rule[2])
-    elif key and isinstance(table, dict):
-        table.pop(key, None)
-    else:
+    if name in tables:  # in quotes, a key may hold dots and look like any of the others
+        tables.pop(name)
+    elif not isinstance(table, dict):
         tables.pop(section, None)
+    elif (rule := _RULE.fullmatch(name)) and key not in table:
+        _drop_rule(table["rule"], int(rule[1]) - 1, rule[2])
+    else:
+        table.pop(key, None)
 
 
 def _drop_rule(rules: list[object], place: int, key: str | None) -> None:
