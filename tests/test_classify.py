@@ -71,6 +71,7 @@ printer.local           local            local
 [2001:db8::1]           address_as_text  address_as_text
 2001:db8::1%eth0        address_as_text  address_as_text
 ::ffff:93.184.216.34    address_as_text  address_as_text
+::ffff:93.184.216.034   address_as_text  address_as_text
 127.0.0.1               local            address_as_text
 127.1                   local            address_as_text
 0177.0.0.1              local            address_as_text
@@ -79,6 +80,7 @@ printer.local           local            local
 [::1]                   local            address_as_text
 fe80::1%eth0            local            address_as_text
 ::ffff:192.168.1.1      local            address_as_text
+::ffff:127.0.0.01       local            address_as_text
 """
 
 

@@ -23,6 +23,9 @@ _V4_PART = re.compile(r"0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]{0,9}")
 # beginning with - or _, one last dot allowed, no limit of 63.
 _HOSTNAME = re.compile(r"(?a:[a-zA-Z0-9][\w-]*+(?:\.[a-zA-Z0-9][\w-]*+)*+\.?)")
 
+# Tor takes leading zeros in the dotted end of IPv6 text (measured), and so do the codecs; ipaddress does not.
+_LEADING_ZEROS = re.compile(r"(?<=[:.])0{1,2}(?=[0-9]{1,2}(?:\.|\Z))")
+
 _LOCAL_V4_8 = frozenset((0, 10, 127))
 _LOCAL_V4_16 = frozenset((0xA9FE, 0xC0A8))  # 169.254/16, 192.168/16
 _LOCAL_V4_12 = 0xAC1  # 172.16/12
@@ -35,8 +38,8 @@ _LOCAL_SUFFIXES = (".localhost", ".local")
 def address_from_text(text: str) -> IPv4Address | IPv6Address | None:
     """The address that a resolver would take `text` for without asking anyone, or None for a name.
 
-    Dotted quads and the other forms of inet_aton(3), also with a last dot; IPv6 as inet_pton(3) reads it, also
-    in brackets or with a zone, which is dropped. ::ffff:1.2.3.4 comes back as IPv6.
+    Dotted quads and the other forms of inet_aton(3), also with a last dot; IPv6 as Tor and inet_pton(3) read it,
+    also in brackets or with a zone, which is dropped. ::ffff:1.2.3.4 comes back as IPv6.
     """
     if ":" in text:
         return _v6_from_text(text)
@@ -113,7 +116,7 @@ def _v6_from_text(text: str) -> IPv6Address | None:
     if percent and (not zone or "%" in zone):
         return None
     try:
-        return IPv6Address(bare)
+        return IPv6Address(_LEADING_ZEROS.sub("", bare))
     except ValueError:
         return None
 
