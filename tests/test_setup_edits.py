@@ -90,6 +90,7 @@ def test_an_edit_made_again_changes_nothing(program: str, before: str) -> None:
         ("git", "[http] proxy = x\n", "header"),
         ("git", "[http]\n\tproxy = x\\\ny\n", "continued"),
         ("pip", "[global]\nproxy =\n    http://h:1\n", "continued"),
+        ("pip", "[global]\n  proxy = x\n\n  # more\n    http://h:1\n", "continued"),
         ("npm", "[a]\nb=c\n", "parts"),
         ("firefox", "/* all that follows\n", "comment"),
     ],
@@ -120,6 +121,16 @@ def test_pip_reads_what_was_written() -> None:
     parser = configparser.RawConfigParser()
     parser.read_string(edited("pip", "[global]\ntimeout = 3\nproxy = x\n[install]\nuser = yes\n"))
     assert dict(parser["global"]) == {"timeout": "3", "proxy": URL}
+
+
+@pytest.mark.parametrize("before", ["[global]\n\n  # mine\n  timeout = 3\n", "[global]\n  proxy = x\n  timeout = 3\n"])
+def test_pip_reads_what_was_written_among_indented_lines(before: str) -> None:
+    """Ours took what followed for its own continuation, and both settings were lost."""
+    parser = configparser.RawConfigParser()
+    after = edited("pip", before)
+    parser.read_string(after)
+    assert dict(parser["global"]) == {"timeout": "3", "proxy": URL}
+    assert edited("pip", after) == after
 
 
 LINES = st.lists(

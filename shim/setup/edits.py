@@ -38,7 +38,7 @@ class Slot:
     header: str = ""
     indent: str = ""
     folded: bool = False
-    """Whether an indented line continues the one before it, as in Python's INI files."""
+    """Whether a line that is indented further continues the one before it, as in Python's INI files."""
 
     def put(self, text: str) -> str:
         """The text with the line in it."""
@@ -63,8 +63,8 @@ class Slot:
             if inside and re.match(self.replaces, lines[number].lstrip())
         ]
         for place in places:
-            following = lines[place + 1] if place + 1 < len(lines) else ""
-            if lines[place].rstrip().endswith("\\") or (self.folded and following[:1] in " \t" and following.strip()):
+            goes_on = self.folded and len(_indent_after(lines, place)) > len(_indent(lines[place]))
+            if goes_on or lines[place].rstrip().endswith("\\"):
                 raise NotEditable("setup.not_editable.continued")
         return places
 
@@ -83,15 +83,17 @@ class Slot:
         return self.section is None or re.fullmatch(self.section, name) is not None
 
     def _inserted(self, lines: list[str], newline: str) -> list[str]:
-        line = f"{self.indent}{self.line}{newline}"
+        line = f"{self.line}{newline}"
         if self.section == "":
             return [line, *lines]
         if lines and not lines[-1].endswith("\n"):
             lines[-1] += newline
         headers = [] if self.section is None else [number for number, each in enumerate(lines) if self._opens(each)]
         if headers:
-            return [*lines[: headers[0] + 1], line, *lines[headers[0] + 1 :]]
-        return [*lines, *([f"{self.header}{newline}"] if self.header else []), line]
+            # A line that is indented further would continue ours: ours is then as far in as what follows.
+            indent = _indent_after(lines, headers[0]) if self.folded else self.indent
+            return [*lines[: headers[0] + 1], indent + line, *lines[headers[0] + 1 :]]
+        return [*lines, *([f"{self.header}{newline}"] if self.header else []), self.indent + line]
 
     def _opens(self, line: str) -> bool:
         header = _HEADER.match(line)
@@ -137,6 +139,17 @@ class Edits:
 
 def _replaced(old: str, new: str) -> str:
     """The new line with the indentation and the line end of the old one."""
-    body = old.rstrip("\r\n")
-    indent = body[: len(body) - len(body.lstrip())]
-    return f"{indent}{new}{old[len(body) :]}"
+    end = old[len(old.rstrip("\r\n")) :]
+    return f"{_indent(old)}{new}{end}"
+
+
+def _indent(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())].rstrip("\r\n")
+
+
+def _indent_after(lines: Sequence[str], place: int) -> str:
+    """Of the next line that says something."""
+    for line in lines[place + 1 :]:
+        if line.strip() and line.lstrip()[0] not in "#;":
+            return _indent(line)
+    return ""
