@@ -22,6 +22,8 @@ _WINDOW_S = 600.0
 
 _LOST = "busy"
 
+_LOOKUPS = frozenset((ProcessSought, ProcessIdentified))
+
 Outcome = tuple[Process | None, str | None]
 Findings = tuple[LeakFound, ...]
 
@@ -55,10 +57,8 @@ class Attributed:
 
     def feed(self, event: Event) -> Findings:
         """What this event adds to what is known, and what it releases."""
-        if isinstance(event, ProcessSought):
-            return self._sought(event)
-        if isinstance(event, ProcessIdentified):
-            return self._identified(event)
+        if type(event) in _LOOKUPS:
+            return self._sought(event) if isinstance(event, ProcessSought) else self._identified(event)  # type: ignore[arg-type]
         findings = self._inner(event)
         return tuple(self._ready(findings)) if findings else findings  # of nearly all events there are none
 

@@ -17,7 +17,7 @@ from shim.judge.findings import shows
 from shim.judge.hosts import address_from_text
 from shim.judge.isolation import isolation
 from shim.judge.issued import IssuedPool
-from shim.judge.memory import AnswerMemory
+from shim.judge.memory import UNKNOWN, AnswerMemory
 from shim.judge.rules import by_rule, facts
 from shim.model import (
     PENDING,
@@ -84,7 +84,10 @@ class Judge:
         PENDING where a rule has to know first whose it is: then ask again with `sought`, and the program if there is
         one. No rule that names a program fits a request of nobody; what is LATE is refused.
         """
-        knowledge = self._knowledge(request, peer, at)
+        host = request.host
+        address = address_from_text(host) if isinstance(host, str) else host
+        # Of a name nothing is known: nearly every request needs no look into the memory.
+        knowledge = UNKNOWN if address is None else self._knowledge(address, peer, at)
         exposure = classify(request, knowledge)
         policy = self.policy
         if policy.rule and request.command in _RULED:
@@ -162,14 +165,11 @@ class Judge:
         for address in addresses:
             self._memory.learn(peer.key, address, name, at)
 
-    def _knowledge(self, request: Request, peer: Peer, at: float) -> Knowledge:
+    def _knowledge(self, address: IPv4Address | IPv6Address, peer: Peer, at: float) -> Knowledge:
         """What an issued address stands for comes before all that was ever answered. Asking for it is a use of it."""
         if self.pool is not None:
-            host = request.host
-            address = address_from_text(host) if isinstance(host, str) else host
-            if address is not None:
-                known = self.pool.lookup(address, at)
-                if known.standing is not Standing.UNKNOWN:
-                    self.pool.touch(address, at)
-                    return known
-        return self._memory.knowledge(peer.key, request.host, at)
+            known = self.pool.lookup(address, at)
+            if known.standing is not Standing.UNKNOWN:
+                self.pool.touch(address, at)
+                return known
+        return self._memory.knowledge(peer.key, address, at)

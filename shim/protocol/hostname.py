@@ -19,6 +19,10 @@ _NAME = re.compile(rb"[A-Za-z0-9][A-Za-z0-9_-]*+(?:\.[A-Za-z0-9][A-Za-z0-9_-]*+)
 _LEADING_ZEROS = re.compile(rb"(?<=[:.])0{1,2}(?=[0-9]{1,2}(?:\.|\Z))")
 
 
+is_plain_name = _NAME.fullmatch
+"""Something for a name without brackets and colons, whatever its length."""
+
+
 def is_valid_hostname(raw: bytes) -> bool:
     """True for what Tor accepts as a destination: a name, or IPv6 text; either may stand in brackets."""
     if len(raw) > MAX_HOSTNAME:

@@ -38,7 +38,7 @@ from ipaddress import IPv4Address, IPv6Address
 from shim.errors import LocalUsageError, ProtocolError
 from shim.model import Answer, Command, Credentials, Host, Protocol, Reply, Request
 from shim.protocol import wire
-from shim.protocol.hostname import read_address, read_hostname
+from shim.protocol.hostname import is_plain_name, read_address, read_hostname
 from shim.protocol.socks4 import REJECTED, read_socks4
 
 # Every legal beginning of a SOCKS5 request, so that the common case is one look-up.
@@ -151,7 +151,13 @@ class SocksServer:
         return step(self) if self._buffer else None
 
     def _read_version(self) -> Request | None:
-        version = self._buffer[0]
+        buffer = self._buffer
+        if buffer == wire.GREETING_NONE:  # the most common one, and nothing behind it
+            self._greeting, self._buffer = buffer, b""
+            self._outgoing = wire.METHOD_NONE_CHOSEN
+            self._step = SocksServer._read_request
+            return None
+        version = buffer[0]
         if version == wire.VERSION_5:
             self._step = SocksServer._read_greeting
             return self._read_greeting()
@@ -165,11 +171,6 @@ class SocksServer:
     def _read_greeting(self) -> Request | None:
         """RFC 1928 section 3. User/password is preferred, as in Tor: it carries the stream isolation."""
         buffer = self._buffer
-        if buffer == wire.GREETING_NONE:  # the most common one, and nothing behind it
-            self._greeting, self._buffer = buffer, b""
-            self._outgoing += wire.METHOD_NONE_CHOSEN
-            self._step = SocksServer._read_request
-            return None
         if len(buffer) < 2:
             return None
         end = 2 + buffer[1]
@@ -234,7 +235,9 @@ class SocksServer:
         raw = buffer[start:end]
         host: Host
         if atyp == wire.ATYP_NAME:
-            host = self._name(command, raw)
+            # What _name() does for nearly all.
+            usual = command is _CONNECT and is_plain_name(raw)
+            host = raw.decode("ascii") if usual else self._name(command, raw)
         elif atyp == wire.ATYP_IPV4:
             host = IPv4Address(raw)
         else:

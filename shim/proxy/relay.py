@@ -244,7 +244,9 @@ class Tunnel:
             pass
         except OSError:
             return self.abort(self._opposite(way).side.reset)
-        self._watch()
+        # Mostly these are a tunnel's first bytes: nothing waits, and all is watched as it was.
+        if way.pending or way.pipe or not self._client_mask == IN == self._upstream_mask:
+            self._watch()
 
     def _return_empty(self, way: Direction) -> None:
         pipes = self._plane.pipes
@@ -298,11 +300,9 @@ class Tunnel:
         up, down, plane = self._up, self._down, self._plane
         if self._slot is not None:
             self._slot.discard(self)
-        if plane.pipes is not None:
-            for pipe in (up.pipe, down.pipe):
-                if pipe is not None:
-                    plane.pipes.give_back(pipe)
-        for sock in (up.source, down.source):
-            plane.poller.forget(sock.fileno())
-            sock.close()
+        for way in (up, down):
+            if way.pipe is not None and plane.pipes is not None:
+                plane.pipes.give_back(way.pipe)
+            plane.poller.forget(way.source.fileno())
+            way.source.close()
         ticket.end(up.count, down.count, reason)

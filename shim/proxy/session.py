@@ -174,7 +174,8 @@ class Session:
             reply = verdict.decision.reply or Reply.NOT_ALLOWED
             self._identify(finding, partial(self._refuse, reply, "refused"))
         else:
-            self._identify(finding, None)
+            if finding:
+                self._identify(finding, None)
             self._forward(request, verdict)
         return None
 

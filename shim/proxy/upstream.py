@@ -63,7 +63,7 @@ class UpstreamLeg:
             self.sock = sock = _new_socket(address)
         except OSError as error:
             return self._fail(_code(error))
-        result = sock.connect_ex(address.path if address.is_unix else (address.host, address.port))
+        result = sock.connect_ex(address.path or (address.host, address.port))
         if result == errno.EAGAIN:
             return self._wait_for_backlog()
         if result not in _CONNECTING:
@@ -199,7 +199,7 @@ def leg_of(
 
 
 def _new_socket(address: Address) -> Socket:
-    if address.is_unix:
+    if address.path:
         return Socket(socket.AF_UNIX, _STREAM)
     sock = Socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET, _STREAM)
     sock.setsockopt(_TCP, _NODELAY, 1)

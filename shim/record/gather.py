@@ -31,16 +31,12 @@ class _Window:
 class Gatherer:
     """Holds back what resembles a warning of the last `window_s` seconds."""
 
-    __slots__ = ("_windows", "window_s")
+    __slots__ = ("window_s", "windows")
 
     def __init__(self, window_s: float = 60.0) -> None:
         self.window_s = window_s
-        self._windows: dict[tuple[str, str], _Window] = {}
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether no window is open: then none can end."""
-        return not self._windows
+        self.windows: dict[tuple[str, str], _Window] = {}
+        """Those that are open, in the order they were opened: while there are none, none can end."""
 
     def admit(self, program: str, what: str, at: float, *, rank: int = 0, again: bool = False) -> bool:
         """Whether to show this warning now; ask `ended` first, with the same time.
@@ -48,10 +44,10 @@ class Gatherer:
         A higher `rank` than any shown in the window is news and is shown. `again` marks a warning that was counted
         before (a later revision): it is held back but not counted twice.
         """
-        window = self._windows.get((program, what))
+        window = self.windows.get((program, what))
         if window is None:
-            if len(self._windows) < _WINDOWS_MAX:
-                self._windows[program, what] = _Window(at, rank)
+            if len(self.windows) < _WINDOWS_MAX:
+                self.windows[program, what] = _Window(at, rank)
             return True
         if rank > window.rank:
             window.rank = rank
@@ -62,7 +58,7 @@ class Gatherer:
     def ended(self, now: float) -> list[Gathered]:
         """Close the windows that are over, and say what they held back. A clock that was set ends them too."""
         over = []
-        for key, window in self._windows.items():
+        for key, window in self.windows.items():
             if abs(now - window.start) < self.window_s:
                 break  # all are equally long, and in the order they were opened
             over.append(key)
@@ -70,8 +66,8 @@ class Gatherer:
 
     def close(self) -> list[Gathered]:
         """Close all windows."""
-        return self._closed(list(self._windows))
+        return self._closed(list(self.windows))
 
     def _closed(self, keys: list[tuple[str, str]]) -> list[Gathered]:
-        windows = [(key, self._windows.pop(key)) for key in keys]
+        windows = [(key, self.windows.pop(key)) for key in keys]
         return [Gathered(*key, window.held, int(self.window_s)) for key, window in windows if window.held]

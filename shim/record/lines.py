@@ -58,13 +58,13 @@ class JsonLine:
 class TextLine:
     """Local time, level, a sentence; whole seconds, which is all that a person at a terminal needs."""
 
-    __slots__ = ("_color", "_second", "_sentences", "_text", "_time")
+    __slots__ = ("_color", "_heads", "_second", "_sentences", "_text")
 
     def __init__(self, catalogue: Catalogue, color: bool) -> None:
         self._text = catalogue.text
         self._color = color
         self._second = -1
-        self._time = ""
+        self._heads: dict[str, str] = {}
         self._sentences: dict[str, Callable[[dict[str, Any]], str]] = {
             "config_reloaded": self._config_reloaded,
             "connection_closed": catalogue.text("text.connection_closed").format_map,
@@ -79,20 +79,21 @@ class TextLine:
         }
 
     def __call__(self, _logger: WrappedLogger, _method: str, line: EventDict) -> bytes:
-        event, level, keys = line["event"], line["level"], line["keys"]
-        sentence = self._sentences[event](keys) if event in self._sentences else self._plain(event, keys)
-        when, label = self._local_time(line["at"]), _LABELS[level]
-        if self._color:
-            when, label = f"{_DIM}{when}{_RESET}", f"{_COLORS[level]}{label}{_RESET}"
-        # A lone surrogate, which a path may hold, is written as its escape.
-        return f"{when} {label} {sentence}\n".encode("utf-8", "backslashreplace")
-
-    def _local_time(self, at: float) -> str:
-        second = int(at)
+        second = int(line["at"])
         if second != self._second:
-            self._second = second
-            self._time = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
-        return self._time
+            self._second, self._heads = second, self._heads_of(second)
+        event, keys = line["event"], line["keys"]
+        sentence_of = self._sentences.get(event)
+        sentence = self._plain(event, keys) if sentence_of is None else sentence_of(keys)
+        # A lone surrogate, which a path may hold, is written as its escape.
+        return f"{self._heads[line['level']]}{sentence}\n".encode("utf-8", "backslashreplace")
+
+    def _heads_of(self, second: int) -> dict[str, str]:
+        """What all lines of this second begin with, by their level."""
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+        if not self._color:
+            return {level: f"{when} {label} " for level, label in _LABELS.items()}
+        return {level: f"{_DIM}{when}{_RESET} {_COLORS[level]}{label}{_RESET} " for level, label in _LABELS.items()}
 
     def _plain(self, event: str, keys: dict[str, Any]) -> str:
         return self._text(f"text.{event}", **{key: _flat(value) for key, value in keys.items()})

@@ -9,7 +9,6 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Any
 
 import structlog
 
@@ -29,6 +28,7 @@ RETRY_S = 0.02
 _TIMER_SLACK_S = 0.1
 """The loop's clock and the events' are not the same one."""
 
+_FINDING = SHOWN[LeakFound][1]
 _GATHERED = (LeakFound, UpstreamFailed)
 _LEVELS = ("debug", "info", "warning", "error")
 _RANKS = {confidence: rank for rank, confidence in enumerate(Confidence)}
@@ -40,20 +40,14 @@ class _LineLogger(structlog.BoundLoggerBase):
     def line(self, at: float, level: str, event: str, keys: Keys) -> None:
         """Render one line and hand it to the writer.
 
-        Runs the processors itself: structlog's own way there copies a context that is always empty, and looks twice at
-        what the last one returned (4 us a line, more than to encode it).
+        Runs the one processor itself: structlog's own way there copies a context that is always empty, and looks twice
+        at what it returned (4 us a line, more than to encode it). In the writer's buffer a line counts as what it is,
+        a finding as its protocol, or a flood of DNS queries, each of which is a finding, would push out those of
+        requests.
         """
-        line: Any = {"at": at, "level": level, "event": event, "keys": keys}
-        for process in self._processors:
-            line = process(self._logger, "write", line)
-        self._logger.write(line, _share(event, keys))
-
-
-def _share(event: str, keys: Keys) -> str:
-    """What a line counts as in the writer's buffer: findings with their protocol, or a flood of DNS queries, each of
-    which is a finding, would push out those of requests.
-    """
-    return str(keys["protocol"]) if event == "leak_found" else event
+        (render,) = self._processors
+        line = render(None, "", {"at": at, "level": level, "event": event, "keys": keys})
+        self._logger.write(line, str(keys["protocol"]) if event == _FINDING else event)
 
 
 class LogSink:
@@ -119,8 +113,8 @@ class LogSink:
         level, name, keys_of = shown
         keys = keys_of(event, self._view)
         gatherer = self._gatherer
-        calm = gatherer is None or (gatherer.is_idle and type(event) not in _GATHERED)
-        if calm or self._admits(event, keys):
+        gathers = gatherer is not None and (gatherer.windows or type(event) in _GATHERED)
+        if not gathers or self._admits(event, keys):
             self._line(event.at, level, name, keys)
         if not self._flush_due:
             self._flush_soon()
