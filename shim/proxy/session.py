@@ -32,8 +32,8 @@ _HANDSHAKE_BYTES = 4096
 """One read of a handshake; what the client sent behind its request comes along and is kept."""
 
 _NOWHERE = IPv4Address(0)
-_UNWATCHED = -1
-"""The mask of a client that waits for its program to be known."""
+_ASKING, _UNWATCHED = -1, -2
+"""The masks of a client that waits for its program to be known: nothing has come from it meanwhile, or something."""
 
 _WORTH_HEARING = (Exposure.ADDRESS, Exposure.ADDRESS_AS_TEXT)
 """Where the client's first bytes may tell the name that its request did not."""
@@ -77,7 +77,7 @@ class Session:
     def on_client(self, events: int) -> None:
         """The client's socket is ready."""
         if self._request is not None:
-            return self._early(events)
+            return self._early(events) if self._mask != _ASKING else self._unwatch()
         if not self._mask:
             return self._close("protocol_error")  # broken, and gone before it was known whose it is
         try:
@@ -112,7 +112,7 @@ class Session:
     def abort(self, reason: str) -> None:
         """End at once, without a reply."""
         request, ticket = self._request, self._ticket
-        if self._mask == _UNWATCHED and request is not None:  # judged all the same: every request is, once
+        if self._mask < 0 and request is not None:  # judged all the same: every request is, once
             self._mask = IN
             now = time.time()
             verdict = self._plane.bench.judge(request, ticket.peer, now, self._listener, None, Sought.LATE)
@@ -196,19 +196,27 @@ class Session:
         hearing.start(self._codec.trailing_data())
 
     def _find_out(self) -> None:
-        """The verdict hangs on whose request it is. Until that is known, the client is not even watched."""
-        self._plane.poller.unwatch(self._sock.fileno())
-        self._mask = _UNWATCHED
+        """The verdict hangs on whose request it is."""
+        self._mask = _ASKING
         if self._plane.whose is not None:
             self._plane.whose(self._ticket.conn, self._sock, self._found_out)
         else:
             self._found_out(None, Sought.ENDED)
 
     def _found_out(self, process: Process | None, sought: Sought) -> None:
-        if self._mask == _UNWATCHED and self._request is not None:  # else aborted meanwhile
-            self._mask = IN
-            self._plane.poller.register(self._sock.fileno(), IN, self.on_client)
+        if self._mask < 0 and self._request is not None:  # else aborted meanwhile
+            unwatched, self._mask = self._mask == _UNWATCHED, IN
+            if unwatched:
+                self._plane.poller.register(self._sock.fileno(), IN, self.on_client)
             self._decide(self._request, process, sought)
+
+    def _unwatch(self) -> None:
+        """Whatever it says before its program is known, its end too, is looked at after that.
+
+        Two system calls, which nearly no client causes: they wait for their reply.
+        """
+        self._plane.poller.unwatch(self._sock.fileno())
+        self._mask = _UNWATCHED
 
     def _seek(self) -> None:
         """Tell, before the event that may be a finding, that its program is being looked up."""
