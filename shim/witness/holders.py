@@ -5,6 +5,7 @@ A guess where to look is never an answer: what is returned holds that very socke
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from itertools import chain, islice, product
 
@@ -33,8 +34,12 @@ SOCKETS = 1024
 FREE = 32
 """Free descriptor numbers remembered of a process: it gets them in this order (POSIX: the lowest first)."""
 
-_ORDER = sorted(product(range(PROBES), range(NUMBERS)), key=lambda guess: guess[0] + 4 * guess[1])
-"""Which holder (0 is the latest), and which of its guesses: the second comes with the first of the fifth holder."""
+_ORDERS = [
+    sorted(product(range(holders), range(NUMBERS)), key=lambda guess: guess[0] + 4 * guess[1])
+    for holders in range(PROBES + 1)
+]
+"""By the number of holders, which of them (0 is the latest), and which of its guesses: the second comes with the first
+of the fifth holder."""
 
 
 class Holder:
@@ -59,15 +64,18 @@ class Holder:
 
     def seen(self, descriptor: int, table: Table | None = None) -> None:
         """A socket stood at this number."""
+        recent = self._recent
         if table is not None:
             self.sockets = table.sockets if len(table.sockets) <= SOCKETS else {}
             self._free = free(table.open)
-        elif self._recent and self._recent[0] == descriptor:
+        elif recent and recent[0] == descriptor:
             return
-        self._free = [number for number in self._free if number > descriptor]
-        self._recent = [descriptor, *(number for number in self._recent if number != descriptor)][:SWEPT]
-        likely = (descriptor, *self._free[:2], *self._recent[:0:-1])
-        self.guesses = tuple(dict.fromkeys(likely))
+        del self._free[: bisect_right(self._free, descriptor)]
+        if descriptor in recent:
+            recent.remove(descriptor)
+        recent.insert(0, descriptor)
+        del recent[SWEPT:]
+        self.guesses = tuple(dict.fromkeys((descriptor, *self._free[:2], *recent[:0:-1])))
 
 
 class Holders:
@@ -152,8 +160,8 @@ class Holders:
 
 
 def _likely(holders: list[Holder]) -> Iterator[tuple[Holder, int]]:
-    for index, rank in _ORDER:
-        if index < len(holders) and rank < len(holders[index].guesses):
+    for index, rank in _ORDERS[len(holders)]:
+        if rank < len(holders[index].guesses):
             yield holders[index], holders[index].guesses[rank]
 
 
