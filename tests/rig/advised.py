@@ -44,6 +44,10 @@ public class Fetch {
     public static void main(String[] words) throws Exception {
         if (words[0].equals("url")) {
             System.out.write(new URL(words[1]).openStream().readAllBytes());
+        } else if (words[0].equals("client")) {
+            var request = java.net.http.HttpRequest.newBuilder(URI.create(words[1])).build();
+            var asText = java.net.http.HttpResponse.BodyHandlers.ofString();
+            System.out.print(java.net.http.HttpClient.newHttpClient().send(request, asText).body());
         } else {
             var proxy = new Proxy(Proxy.Type.SOCKS, new InetSocketAddress("127.0.0.1", Integer.parseInt(words[2])));
             var unresolved = words[0].equals("unresolved");
@@ -56,6 +60,35 @@ public class Fetch {
         }
         System.out.flush();
     }
+}
+"""
+_URLLIB = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=5).read())"
+_STATIC = r"""
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int by_socks(const char *name, int port, struct sockaddr_in to) {
+    char message[600], answer[64];
+    int sock = socket(AF_INET, SOCK_STREAM, 0);
+    to.sin_port = htons(port);
+    int length = sprintf(message, "%c%c%c%c%c%c%c%c%s%c%c", 5, 1, 0, 5, 1, 0, 3, (int) strlen(name), name, 0, 80);
+    return connect(sock, (void *) &to, sizeof to) || write(sock, message, length) < 0 || read(sock, answer, 64) < 1;
+}
+
+int main(int count, char **words) {
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(53), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    if (count > 2)
+        return by_socks(words[1], atoi(words[2]), to);
+    char query[512] = {0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0}, *at = query + 12;
+    for (char *label = strtok(words[1], "."); label; label = strtok(NULL, "."))
+        at += sprintf(at, "%c%s", (int) strlen(label), label);
+    memcpy(at, "\0\0\1\0\1", 5);
+    int sock = socket(AF_INET, SOCK_DGRAM, 0);
+    sendto(sock, query, at + 5 - query, 0, (void *) &to, sizeof to);
+    return recv(sock, query, sizeof query, 0) < 0;
 }
 """
 _GET = "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | "
@@ -186,6 +219,20 @@ def apt(scheme: str) -> Program:
     return command
 
 
+def static(arguments: str) -> Program:
+    """A program without a dynamic linker, under torsocks: it asks a resolver, or (with a port) hands its name over."""
+
+    def command(task: Task) -> Command:
+        source = task.file("static.c", _STATIC)
+        conf = task.file("torsocks.conf", f"TorAddress 127.0.0.1\nTorPort {task.port}\n")
+        build = f"gcc -static -o {task.folder}/static {source}"
+        run = f"timeout 5 torsocks {task.folder}/static {task.host} {arguments.format(port=task.port)}"
+        told = shell(f"{build} && {run}", "gcc", "torsocks", "timeout")(task)
+        return Command(told.programs, told.argv, told.env | {"TORSOCKS_CONF_FILE": conf})
+
+    return command
+
+
 def pac_file(task: Task) -> Command:
     """Firefox with the shim in a PAC file; its own settings otherwise keep everything in."""
     pac = f'function FindProxyForURL(url, host) {{ return "SOCKS5 {task.socks}"; }}'
@@ -195,6 +242,21 @@ def pac_file(task: Task) -> Command:
         settings.write('user_pref("network.proxy.type", 2);\n')
         settings.write(f'user_pref("network.proxy.autoconfig_url", "{address}");\n')
     return told
+
+
+def chromium_without(task: Task) -> Command:
+    """Chromium without a word about proxies."""
+    told = chromium("socks5")(task)
+    argv = ["timeout", "8", *(word for word in told.argv if not word.startswith("--proxy-server"))]
+    return Command(("chromium", "timeout"), argv, told.env)
+
+
+def chromium_that_resolves_nothing(task: Task) -> Command:
+    """Chromium with all switches of its advice."""
+    told = chromium("socks5")(task)
+    rules = "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"
+    webrtc = "--webrtc-ip-handling-policy=disable_non_proxied_udp"
+    return Command(told.programs, [*told.argv, rules, webrtc], told.env)
 
 
 def chromium_by_variable(task: Task) -> Command:
@@ -207,6 +269,16 @@ def chromium_by_variable(task: Task) -> Command:
 def nc(options: str) -> Program:
     """OpenBSD's nc."""
     return shell(_GET + f"nc -w 5 {options} {{host}} 80", "nc.openbsd", "nc")
+
+
+def ncat(resolver: str) -> Program:
+    """Nmap's nc."""
+    return shell(_GET + f"ncat -w 5 --proxy {{socks}} --proxy-type socks5 --proxy-dns {resolver} {{host}} 80", "ncat")
+
+
+def lynx() -> Program:
+    """The text browser that knows SOCKS5."""
+    return shell("lynx -socks5_proxy={socks} -dump http://{host}/", "lynx")
 
 
 # Names come from the hosts file.
@@ -258,6 +330,7 @@ BY_ADDRESS = [
     Case("privoxy", privoxy("forward-socks4"), "privoxy.dns", "forward-socks4a", privoxy("forward-socks4a")),
     Case("socat", socat("SOCKS4"), "socat.dns", "SOCKS4A:", socat("SOCKS4A")),
     Case("nc", nc("-X 4 -x {socks}"), "nc.socks4", "-X 5", nc("-X 5 -x {socks}")),
+    Case("ncat", ncat("local"), "ncat.dns", "--proxy-dns remote", ncat("remote")),
     Case("http", apt("http"), "apt.dns", "socks5h://", apt("socks5h"), "not_socks"),
     Case(
         "firefox-esr",
@@ -310,7 +383,18 @@ BY_QUERY = [
         shell("lynx -dump http://{host}/", "lynx"),
         "lynx.dns",
         "-socks5_proxy=",
-        shell("lynx -socks5_proxy={socks} -dump http://{host}/", "lynx"),
+        lynx(),
+        "dns_query",
+    ),
+    Case(
+        "w3m", shell("w3m -dump http://{host}/", "w3m"), "text_browser.dns", "lynx -socks5_proxy=", lynx(), "dns_query"
+    ),
+    Case(
+        "elinks",
+        shell("elinks -no-home -dump http://{host}/", "elinks"),
+        "text_browser.dns",
+        "lynx -socks5_proxy=",
+        lynx(),
         "dns_query",
     ),
     Case(
@@ -336,6 +420,32 @@ BY_QUERY = [
         "dns_query",
         "hangup",
     ),
+    Case(
+        "python",
+        lambda task: Command((), [sys.executable, "-c", _URLLIB, task.url]),
+        "python.socks5",
+        "socks5h://",
+        requests("socks5h"),
+        "dns_query",
+    ),
+    Case(
+        "Fetch.java",
+        java("client", "http://{host}/", options=("-DsocksProxyHost=127.0.0.1", "-DsocksProxyPort={port}")),
+        "java.dns",
+        "java.net.http.HttpClient",
+        java("client", "https://{host}/", options=("-Dhttps.proxyHost=127.0.0.1", "-Dhttps.proxyPort={http_port}")),
+        "dns_query",
+        "hangup",
+    ),
+    Case("static", static(""), "torsocks", "SOCKS", static("{port}"), "dns_query"),
+    Case(
+        "chromium",
+        chromium_without,
+        "chromium.dns",
+        "--host-resolver-rules=",
+        chromium_that_resolves_nothing,
+        "dns_query",
+    ),
     Case("firefox-esr", pac_file, "firefox.dns", "network.proxy.type = 1", firefox(5), "dns_beside_proxy"),
 ]
 
@@ -358,6 +468,6 @@ TYPED = [
     ("http", apt("socks5h"), "address_as_text", "apt.text"),
     ("firefox-esr", firefox(5), "address_as_text", "browser.text"),
     ("chromium", chromium("socks5"), "address_as_text", "browser.text"),
-    ("lynx", shell("lynx -socks5_proxy={socks} -dump http://{host}/", "lynx"), "address_as_text", "browser.text"),
+    ("lynx", lynx(), "address_as_text", "browser.text"),
     ("links2", shell("links2 -socks-proxy {socks} -dump http://{host}/", "links2"), "address_as_text", "browser.text"),
 ]
