@@ -243,7 +243,8 @@ class TestCommand:
 def test_every_remark_has_its_words() -> None:
     """Codes and remedies that the doctor can give, read from its source, against the catalogue."""
     codes, mends = set[str](), set[str]()
-    for path in (Path(__file__).parents[1] / "shim" / "doctor").glob("*.py"):
+    shim = Path(__file__).parents[1] / "shim"
+    for path in (*(shim / "doctor").glob("*.py"), shim / "cli" / "doctor.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Remark":
                 words = [each.value for each in ast.walk(node.args[0]) if isinstance(each, ast.Constant)]

@@ -13,6 +13,7 @@ from shim.doctor.machine import Machine
 from shim.doctor.proxy_settings import READERS
 from shim.doctor.remark import Status
 from shim.locale import LANGUAGES, catalogue
+from shim.setup.programs import RECIPES
 
 SECRET = "user:s3cret@s3ntinel.example:9250"
 LEAKS, HANDS, NOTHING = [True], [False], []
@@ -40,9 +41,12 @@ ROWS = [
     ("ssh", "VerifyHostKeyDNS yes", LEAKS),
     ("ssh", "=", NOTHING),
     ("ssh", "CanonicalizeHostname = no", NOTHING),
-    ("proxychains", "strict_chain\n[ProxyList]\nsocks5 127.0.0.1 9250 user s3cret", LEAKS),
-    ("proxychains", "proxy_dns\n[ProxyList]\nsocks4 127.0.0.1 9250", HANDS),
-    ("proxychains", "#proxy_dns\n[ProxyList]\nsocks4 127.0.0.1 9250", LEAKS),
+    ("proxychains4", "strict_chain\n[ProxyList]\nsocks5 127.0.0.1 9250 user s3cret", LEAKS),
+    ("proxychains4", "proxy_dns\n[ProxyList]\nsocks4 127.0.0.1 9250", HANDS),
+    ("proxychains4", "#proxy_dns\n[ProxyList]\nsocks4 127.0.0.1 9250", LEAKS),
+    ("torsocks", "TorAddress 127.0.0.1\nTorPort 9250\n#AllowOutboundLocalhost 2", HANDS),
+    ("torsocks", "AllowOutboundLocalhost 2", LEAKS),
+    ("torsocks", "AllowOutboundLocalhost 0\nAllowOutboundLocalhost", NOTHING),
     ("privoxy", "forward-socks4 / s3ntinel.example:9250 .", LEAKS),
     ("privoxy", "forward-socks5t / 127.0.0.1:9250 .", HANDS),
     ("chromium", '{"proxy": {"mode": "fixed_servers", "server": "socks5://s3ntinel.example:1"}}', HANDS),
@@ -50,6 +54,10 @@ ROWS = [
     ("chromium", '{"ProxyMode": "fixed_servers", "ProxyServer": "socks4://s3ntinel.example:1"}', LEAKS),
     ("chromium", '{"ProxySettings": {"ProxyMode": "pac_script", "ProxyPacUrl": "http://s3ntinel.example"}}', LEAKS),
     ("chromium", '{"proxy": {"mode": "direct"}}', NOTHING),
+    ("chromium", '["no object"]', NOTHING),
+    ("firefox", '{"policies": {"Proxy": {"Mode": "autoConfig", "AutoConfigURL": "http://s3ntinel.example"}}}', LEAKS),
+    ("firefox", '{"policies": {"Proxy": "s3ntinel.example", "Preferences": [1]}}', NOTHING),
+    ("firefox", "[not json", NOTHING),
     ("chromium", "[not json", NOTHING),
 ]
 
@@ -96,6 +104,61 @@ def test_firefox(prefs: str, user: str, version: str, leaks: list[bool]) -> None
     found = list(proxy_settings.mozilla(prefs, user, version))
     assert [setting.leaks for setting in found] == leaks
     assert "s3ntinel" not in repr(found)
+
+
+SHUT = '"network.proxy.allow_bypass": {"Value": false}, "network.proxy.failover_direct": {"Value": false}'
+
+
+@pytest.mark.parametrize(
+    ("proxy", "preferences", "leaks"),
+    [
+        ('"SOCKSVersion": 5, "UseProxyForDNS": true', SHUT, [False]),
+        ('"SOCKSVersion": 5', SHUT, [False]),
+        ('"SOCKSVersion": 5, "UseProxyForDNS": false', SHUT, [True]),
+        ('"SOCKSVersion": 4', SHUT, [True]),
+        ('"SOCKSVersion": 4, "UseProxyForDNS": true', SHUT, [False]),
+        ('"SOCKSVersion": 5', "", [False, True, True]),
+        ('"SOCKSVersion": 5', '"network.proxy.socks5_remote_dns": false, ' + SHUT, [True]),
+    ],
+)
+@pytest.mark.parametrize("program", ["firefox", "thunderbird"])
+def test_the_policies_of_firefox(program: str, proxy: str, preferences: str, leaks: list[bool]) -> None:
+    manual = f'"Proxy": {{"Mode": "manual", "SOCKSProxy": "s3ntinel.example:9250", {proxy}}}'
+    found = list(READERS[program](f'{{"policies": {{{manual}, "Preferences": {{{preferences}}}}}}}'))
+    assert [setting.leaks for setting in found] == leaks
+    assert "s3ntinel" not in repr(found)
+
+
+def test_the_policies_of_the_documents_are_good() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "advice.md").read_text(encoding="utf-8")
+    mozilla, chrome = (text.partition("```")[0] for text in page.split("```json\n")[1:])
+    assert [setting.leaks for setting in READERS["firefox"](mozilla)] == [False]
+    assert [setting.leaks for setting in READERS["chromium"](chrome)] == [False]
+
+
+@pytest.mark.parametrize(
+    ("variables", "leaks"),
+    [
+        ({"ALL_PROXY": f"socks5://{SECRET}"}, LEAKS),
+        ({"https_proxy": f"socks5h://{SECRET}", "PIP_PROXY": f"socks5://{SECRET}"}, [False, True]),
+        ({"npm_config_https_proxy": f"socks5://{SECRET}"}, LEAKS),
+        ({"SOCKS_SERVER": "s3ntinel.example:1", "SOCKS_VERSION": "4"}, LEAKS),
+        ({"SOCKS_SERVER": "s3ntinel.example:1"}, NOTHING),
+        ({"SOCKS_VERSION": "4"}, NOTHING),
+        ({"JAVA_TOOL_OPTIONS": "-DsocksProxyHost=s3ntinel.example"}, LEAKS),
+        ({"JAVA_TOOL_OPTIONS": "-Xmx1g", "NO_PROXY": "s3ntinel.example"}, NOTHING),
+    ],
+)
+def test_the_environment(variables: dict[str, str], leaks: list[bool]) -> None:
+    found = list(proxy_settings.environment(variables))
+    assert [setting.leaks for setting in found] == leaks
+    assert "s3" not in repr(found)
+
+
+@pytest.mark.parametrize("program", [*programs.FILES, *programs.PROFILES])
+def test_every_remedy_is_a_program_of_setup(program: str) -> None:
+    assert program in READERS
+    assert program in RECIPES
 
 
 @pytest.mark.parametrize(

@@ -19,15 +19,26 @@ FILES: dict[str, tuple[str, ...]] = {
     "npm": ("/etc/npmrc", "~/.npmrc"),
     "apt": ("/etc/apt/apt.conf", "/etc/apt/apt.conf.d/*"),
     "ssh": ("/etc/ssh/ssh_config", "/etc/ssh/ssh_config.d/*.conf", "~/.ssh/config"),
-    "proxychains": ("/etc/proxychains4.conf", "/etc/proxychains.conf", "~/.proxychains/proxychains.conf"),
+    "proxychains4": (
+        "/etc/proxychains4.conf",
+        "/etc/proxychains.conf",
+        "~/.proxychains/proxychains.conf",
+        "{PROXYCHAINS_CONF_FILE}",
+    ),
+    "torsocks": ("/etc/tor/torsocks.conf", "/etc/torsocks.conf", "{TORSOCKS_CONF_FILE}"),
     "privoxy": ("/etc/privoxy/config",),
     "chromium": (
         "/etc/chromium/policies/managed/*.json",
         "/etc/opt/chrome/policies/managed/*.json",
+        "/etc/brave/policies/managed/*.json",
         "{CONFIG}/chromium/*/Preferences",
         "{CONFIG}/google-chrome/*/Preferences",
+        "{CONFIG}/BraveSoftware/Brave-Browser/*/Preferences",
         "~/snap/chromium/common/chromium/*/Preferences",
+        "~/.var/app/org.chromium.Chromium/config/chromium/*/Preferences",
     ),
+    "firefox": ("/etc/firefox/policies/policies.json", "/usr/lib/firefox*/distribution/policies.json"),
+    "thunderbird": ("/etc/thunderbird/policies/policies.json", "/usr/lib/thunderbird/distribution/policies.json"),
 }
 PROFILES = {
     "firefox": (
@@ -35,7 +46,7 @@ PROFILES = {
         "~/snap/firefox/common/.mozilla/firefox/*/prefs.js",
         "~/.var/app/org.mozilla.firefox/.mozilla/firefox/*/prefs.js",
     ),
-    "thunderbird": ("~/.thunderbird/*/prefs.js",),
+    "thunderbird": ("~/.thunderbird/*/prefs.js", "~/snap/thunderbird/common/.thunderbird/*/prefs.js"),
 }
 TORRCS = ("/etc/tor/torrc", "/etc/tor/torrc.d/*.conf", "~/.torrc")
 

@@ -25,17 +25,28 @@ _PREF = re.compile(r"""^\s*user_pref\(\s*"([\w.-]+)"\s*,\s*(.*?)\s*\)\s*;""", re
 _CURL = re.compile(r"^\s*(?:--?)?([\w-]+)(?:\s*[=:]\s*|\s+)?(.*)$")
 _CURL_FLAGS = {"socks4": True, "socks5": True, "socks4a": False, "socks5-hostname": False}
 _CURL_PROXIES = ("proxy", "x", "preproxy")
-_VARIABLES = ("all_proxy", "http_proxy", "https_proxy", "ftp_proxy")
+_VARIABLES = (
+    *("all_proxy", "http_proxy", "https_proxy", "ftp_proxy", "pip_proxy"),
+    *("npm_config_proxy", "npm_config_https_proxy"),
+)
+_JAVA_VARIABLES = ("java_tool_options", "_java_options", "jdk_java_options")
 _MANUAL, _PAC = 1, 2
+_REMOTE = "network.proxy.socks_remote_dns", "network.proxy.socks5_remote_dns"
+_POLICY_MODES = {"manual": _MANUAL, "autoConfig": _PAC}
+_POLICY_PREFS = {"SOCKSProxy": "network.proxy.socks", "SOCKSVersion": "network.proxy.socks_version"}
 _REMOTE_BY_DEFAULT = 128
 """The Firefox from which network.proxy.socks5_remote_dns exists, and is true."""
 
 
 def environment(variables: Mapping[str, str]) -> Iterator[Setting]:
-    """Proxy variables, in either case."""
+    """Proxy variables, in either case; those of Chromium and of Java, which looks names up all the same."""
     for name, value in variables.items():
         if name.lower() in _VARIABLES:
             yield from _scheme(name, value)
+        elif name == "SOCKS_VERSION" and value == "4" and variables.get("SOCKS_SERVER"):
+            yield Setting("SOCKS_VERSION = 4", True)
+        elif name.lower() in _JAVA_VARIABLES and "-DsocksProxyHost" in value:
+            yield Setting(f"{name} -DsocksProxyHost", True)
 
 
 def curlrc(text: str) -> Iterator[Setting]:
@@ -92,19 +103,45 @@ def privoxy(text: str) -> Iterator[Setting]:
             yield Setting(word, word == "forward-socks4")
 
 
+def torsocks(text: str) -> Iterator[Setting]:
+    """torsocks.conf: AllowOutboundLocalhost lets programs reach a resolver of this machine, past Tor."""
+    for line in _lines(text):
+        words = line.split()
+        if words[0] == "TorPort":
+            yield Setting("TorPort", False)
+        elif words[0] == "AllowOutboundLocalhost" and words[1:2] not in ([], ["0"]):
+            yield Setting(line, True)
+
+
 def mozilla(prefs: str, user: str, last_version: str) -> Iterator[Setting]:
     """prefs.js and user.js, which counts more, of a Firefox or Thunderbird profile."""
-    values = {key: _value(raw) for text in (prefs, user) for key, raw in _PREF.findall(text)}
+    yield from _mozilla({key: _value(raw) for text in (prefs, user) for key, raw in _PREF.findall(text)}, last_version)
+
+
+def mozilla_policy(text: str) -> Iterator[Setting]:
+    """policies.json of Firefox or Thunderbird; what it does not set, a profile may."""
+    policies = _object(_value(text)).get("policies")
+    proxy, preferences = (_object(_object(policies).get(key)) for key in ("Proxy", "Preferences"))
+    values = {key: _object(each).get("Value", each) for key, each in preferences.items()}
+    values |= {_POLICY_PREFS[key]: value for key, value in proxy.items() if key in _POLICY_PREFS}
+    if isinstance(kind := proxy.get("Mode"), str):
+        values["network.proxy.type"] = _POLICY_MODES.get(kind)
+    if "UseProxyForDNS" in proxy:
+        values |= dict.fromkeys(_REMOTE, proxy["UseProxyForDNS"])
+    yield from _mozilla(values, "")
+
+
+def _mozilla(values: Mapping[str, object], last_version: str) -> Iterator[Setting]:
     kind = values.get("network.proxy.type")
     if kind == _PAC:
         yield Setting("network.proxy.type = 2", True)
     if kind != _MANUAL or not values.get("network.proxy.socks"):
         return
     number = re.match(r"\d+", last_version)
-    remote = "network.proxy.socks_remote_dns"
+    remote, remote5 = _REMOTE
     hands = values.get(remote, False)
     if values.get("network.proxy.socks_version", 5) == 5 and (not number or int(number[0]) >= _REMOTE_BY_DEFAULT):
-        remote = "network.proxy.socks5_remote_dns"
+        remote = remote5
         hands = values.get(remote, True)
     yield Setting(f"{remote} = {'true' if hands else 'false'}", not hands)
     for way_out in ("network.proxy.allow_bypass", "network.proxy.failover_direct"):
@@ -114,14 +151,10 @@ def mozilla(prefs: str, user: str, last_version: str) -> Iterator[Setting]:
 
 def chromium(text: str) -> Iterator[Setting]:
     """A profile's Preferences, or a managed policy."""
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return
-    if isinstance(found, dict):
+    if found := _object(_value(text)):
         policy = found.get("ProxySettings")
         kept = found.get("proxy")
-        settings: dict[str, Any] = policy if isinstance(policy, dict) else kept if isinstance(kept, dict) else found
+        settings: Mapping[str, Any] = policy if isinstance(policy, dict) else kept if isinstance(kept, dict) else found
         mode = settings.get("ProxyMode", settings.get("mode"))
         if mode == "pac_script":
             yield Setting("ProxyMode = pac_script", True)
@@ -140,9 +173,12 @@ READERS: dict[str, Callable[[str], Iterator[Setting]]] = {
     "npm": assignments,
     "apt": apt,
     "ssh": ssh,
-    "proxychains": proxychains,
+    "proxychains4": proxychains,
+    "torsocks": torsocks,
     "privoxy": privoxy,
     "chromium": chromium,
+    "firefox": mozilla_policy,
+    "thunderbird": mozilla_policy,
 }
 """By program, as `shim setup` names it."""
 
@@ -158,6 +194,10 @@ def _lines(text: str) -> Iterator[str]:
     for line in map(str.strip, text.splitlines()):
         if line and line[0] not in "#;":
             yield line
+
+
+def _object(found: object) -> Mapping[str, Any]:
+    return found if isinstance(found, dict) else {}
 
 
 def _value(raw: str) -> object:
