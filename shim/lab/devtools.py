@@ -50,7 +50,7 @@ class DevTools:
         until = time.monotonic() + within_s
         while True:
             message = self._told.pop(0) if self._told else self._read(until)
-            if message.get("method") == method and params.items() <= message["params"].items():
+            if message.get("method") == method and params.items() <= message.get("params", {}).items():
                 return
 
     def close(self) -> None:
@@ -73,9 +73,12 @@ class DevTools:
             if not data:
                 raise DriveError("ended")
             self._buffer += data
-        message = json.loads(self._buffer[:end])
+        text = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
-        return dict(message)
+        try:
+            return dict(json.loads(text))
+        except (ValueError, TypeError):
+            raise DriveError("garbage") from None
 
 
 class Chromium:
@@ -93,7 +96,8 @@ class Chromium:
         went = self._tools.call("Page.navigate", self._session, url=url)
         if went.get("errorText"):
             raise DriveError(str(went["errorText"]))
-        self._tools.wait_for("Page.lifecycleEvent", LOAD_S, name="load", loaderId=went["loaderId"])
+        if "loaderId" in went:  # else it is another place on the page that is there already
+            self._tools.wait_for("Page.lifecycleEvent", LOAD_S, name="load", loaderId=went["loaderId"])
 
     def quit(self) -> None:
         """Ask it to end. DriveError."""

@@ -21,6 +21,7 @@ PREFERENCES: Final = {"remote.prefs.recommended": False}
 """Else Marionette switches off much that may leak, such as speculative connections."""
 
 _TRY_S: Final = 0.1
+_ANSWER_PARTS: Final = 4  # [1, id, error, result]
 _READ_BYTES: Final = 64 * 1024
 
 
@@ -32,7 +33,11 @@ class Marionette:
         self._sock = _connect(runs)
         self._buffer = b""
         self._last = 0
-        self._read()  # its greeting
+        try:
+            self._read()  # its greeting
+        except DriveError:
+            self.close()
+            raise
 
     def call(self, name: str, within_s: float = ANSWER_S, **params: object) -> Any:
         """One command and its result. DriveError."""
@@ -43,7 +48,10 @@ class Marionette:
             self._sock.sendall(f"{len(message.encode())}:{message}".encode())
         except OSError:
             raise DriveError("ended") from None
-        _, _, error, result = self._read()
+        answer = self._read()
+        if not isinstance(answer, list) or len(answer) != _ANSWER_PARTS:
+            raise DriveError("garbage")
+        _, _, error, result = answer
         if error is not None:
             raise DriveError(str(error.get("error", "refused")))
         return result
@@ -53,14 +61,17 @@ class Marionette:
         self._sock.close()
 
     def _read(self) -> Any:
-        while (end := self._buffer.find(b":")) < 0:
-            self._more()
-        size = int(self._buffer[:end])
-        while len(self._buffer) <= end + size:
-            self._more()
-        message = self._buffer[end + 1 : end + 1 + size]
-        self._buffer = self._buffer[end + 1 + size :]
-        return json.loads(message)
+        try:
+            while (end := self._buffer.find(b":")) < 0:
+                self._more()
+            size = int(self._buffer[:end])
+            while len(self._buffer) <= end + size:
+                self._more()
+            message = self._buffer[end + 1 : end + 1 + size]
+            self._buffer = self._buffer[end + 1 + size :]
+            return json.loads(message)
+        except ValueError:
+            raise DriveError("garbage") from None
 
     def _more(self) -> None:
         try:
