@@ -6,18 +6,25 @@ Holds no logic of its own.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import resource
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from socket import socket
 
 import uvloop
 
 from shim.address import Address
 from shim.config import Config
+from shim.errors import SandboxError
+from shim.guardian import Guardian, Leftover, Link
 from shim.proxy.listener import bind, bound_address
+from shim.sandbox import PARTS, Needs, confine, offered, restrict, restrict_witness
 from shim.sensor.sockets import bind_both
 from shim.service import Service
 from shim.tor.child import TorChild, data_directory
+from shim.tor.discover import CANDIDATES
+from shim.witness.desk import can_look
 from shim.workers import Workers
 
 
@@ -33,6 +40,14 @@ class Sockets:
     def of(self, index: int) -> tuple[list[socket], list[socket]]:
         """The SOCKS and HTTP sockets of one worker; those of the others are closed in this process."""
         return _mine(self._socks, index), _mine(self._http, index)
+
+    def leftovers(self) -> Iterator[Leftover]:
+        """The files of unix sockets: to be removed at the end."""
+        for group in (*self._socks, *self._http):
+            address = bound_address(group[0])
+            if address.is_unix:
+                with contextlib.suppress(OSError):
+                    yield Leftover.of(address.path)
 
 
 def _bind_all(addresses: Sequence[Address], config: Config, workers: int) -> list[list[socket]]:
@@ -56,25 +71,77 @@ def _mine(sockets: list[list[socket]], index: int) -> list[socket]:
 
 
 def run(config: Config, *, workers: int = 1, lang: str = "en") -> int:
-    """The whole life of `shim run`; the result is the exit status. ListenError before it has begun."""
+    """The whole life of `shim run`; the result is the exit status. ListenError, SandboxError before it has begun."""
+    if config.sandbox.mode == "require":
+        _require(part for part, had in offered().items() if had)
     _set_resource_limits()
     sockets = Sockets(config, workers)
     child = None
     if not isinstance(config.upstream.address, Address):
         child = TorChild(config.upstream.tor_command, data_directory())
+    guardian = _guardian(config, workers, child, sockets)
+    needs = _needs(config)
+    in_force = () if config.sandbox.mode == "off" else confine(needs)
     family = Workers.fork(workers)
     socks, http = sockets.of(family.index)
+    link = None if guardian is None else guardian.link(family.index)
+    witness = link.hire() if link is not None and config.log.attribution else None
+    if config.sandbox.mode != "off":
+        in_force += restrict(needs)
+    if config.sandbox.mode == "require":
+        _require(part.partition(":")[0] for part in in_force)
 
     async def main() -> int:
-        service = Service(config, lang, family, several=workers > 1)
+        service = Service(config, lang, family, several=workers > 1, link=link, witness=witness, sandbox=in_force)
         return await service.run(socks, http, sockets.dns, child)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         status = runner.run(main())
     family.wait()
-    if child is not None and not family.index:
-        child.discard()
+    _end(link, guardian, first=not family.index)
     return status
+
+
+def _guardian(config: Config, workers: int, child: TorChild | None, sockets: Sockets) -> Guardian | None:
+    """Where there is something for it to do."""
+    leftovers = list(sockets.leftovers())
+    if child is None and not leftovers and not (config.log.attribution and can_look()):
+        return None
+    return Guardian.fork(workers, child, leftovers, _unrestricted if config.sandbox.mode == "off" else restrict_witness)
+
+
+def _unrestricted() -> None:
+    """The sandbox is off."""
+
+
+def _end(link: Link | None, guardian: Guardian | None, *, first: bool) -> None:
+    if link is not None:
+        link.shut()
+    if guardian is not None and first:
+        guardian.wait()
+
+
+def _needs(config: Config) -> Needs:
+    """What the configuration goes on needing, once everything is bound."""
+    upstream = config.upstream
+    towards = [upstream.address] if isinstance(upstream.address, Address) else list(CANDIDATES)
+    towards += [upstream.control] if upstream.control is not None else []
+    files = [config.source, Path(upstream.control_password_file) if upstream.control_password_file else None]
+    return Needs(
+        ports=frozenset(address.port for address in towards if not address.is_unix),
+        reading=tuple(file for file in files if file is not None),
+        connecting=tuple(Path(address.path) for address in towards if address.is_unix),
+        writing=(Path(config.dns.state).parent,) if config.dns.state else (),
+        any_file=upstream.control is not None,
+        listens=bool(config.listen.dns),
+    )
+
+
+def _require(had: Iterator[str]) -> None:
+    parts = set(had)
+    missing = [part for part in PARTS if part not in parts]
+    if missing:
+        raise SandboxError(missing)
 
 
 def _set_resource_limits() -> None:

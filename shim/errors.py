@@ -7,6 +7,7 @@
     ├── ConfigError        a setting is wrong: file, key, value, what is allowed
     ├── PolicyError        values that no policy can hold: what ConfigError is then made of
     ├── ListenError        an address could not be listened on
+    ├── SandboxError       the sandbox is required, and a part of it cannot be had
     └── LocalUsageError    we called a codec in a state in which that is not legal: a bug
 
 Any other exception that leaves a codec or the judge is a bug.
@@ -70,6 +71,14 @@ class PolicyError(ShimError, ValueError):
 
 class ListenError(ShimError):
     """A listener could not be bound."""
+
+
+class SandboxError(ShimError):
+    """These parts of the sandbox cannot be had here."""
+
+    def __init__(self, missing: Iterable[str]) -> None:
+        self.missing = tuple(missing)
+        super().__init__(", ".join(self.missing))
 
 
 class LocalUsageError(ShimError):

@@ -28,7 +28,10 @@ from shim.value import value
 
 @value
 class Ready:
-    """The listeners are bound, upstream up or not. Addresses as HOST:PORT, [V6]:PORT or unix:PATH."""
+    """The listeners are bound, upstream up or not. Addresses as HOST:PORT, [V6]:PORT or unix:PATH.
+
+    `sandbox` names what is in force of it, by the first worker.
+    """
 
     at: float
     socks: tuple[str, ...]
@@ -37,6 +40,7 @@ class Ready:
     dashboard: tuple[str, ...]
     upstream: str | None
     mode: str
+    sandbox: tuple[str, ...] = ()
 
 
 @value
@@ -251,6 +255,14 @@ class ProcessIdentified:
 
 
 @value
+class HelperEnded:
+    """A process of our own has ended: `witness`, which looks up programs, or `guardian`, which starts it and tor."""
+
+    at: float
+    helper: str
+
+
+@value
 class LeakFound:
     """A finding, or a higher revision of one. `advice` is a message id of the catalogue.
 
@@ -371,6 +383,7 @@ Event = (
     | StateFailed
     | ProcessSought
     | ProcessIdentified
+    | HelperEnded
     | LeakFound
     | SettingUnused
     | ConfigReloaded

@@ -12,10 +12,8 @@ from shim.address import Address
 from shim.model import Peer, Process, Sought
 from shim.witness.attributor import REPLY_HOLD_S, TIMEOUT_S, Attributor
 from shim.witness.clues import Clue, Endpoint, Flow, of_connection
-from shim.witness.looking import BUSY, GONE, OTHER_NAMESPACE, TIMEOUT, Sighting
-
-_ELSEWHERE = (GONE, OTHER_NAMESPACE)
-"""Why there is no socket between two ends: perhaps because one of them is not the right one."""
+from shim.witness.looking import BUSY, TIMEOUT, Sighting
+from shim.witness.words import MAX_CLUES
 
 Seen = tuple[Process | None, str | None]
 """The process, or the reason why there is none."""
@@ -33,12 +31,7 @@ class Eyes:
 
     def holder(self, conn: str, sock: socket) -> Process | None:
         """Who is behind a connection, if that can be said at once. If not, it is looked up for the next one."""
-        clue = of_connection(sock)
-        sighting = self._attributor.try_now(clue)
-        if sighting is None:
-            self._attributor.identify(conn, clue)
-            return None
-        return sighting.process
+        return self._attributor.at_once(conn, of_connection(sock))
 
     def owner(self, conn: str, sock: socket, then: Callable[[Process | None, Sought], None]) -> None:
         """The same where everything hangs on the answer, so that it is waited for as long as it may come."""
@@ -48,22 +41,20 @@ class Eyes:
 
     def client_of_tor(self, stream: str, source: str, transport: str, listeners: Iterable[Address]) -> None:
         """Look up who has asked Tor from `source`, HOST:PORT: by the one of Tor's listeners that it is connected to."""
-        client, clue = _endpoint(source), None
-        for listener in listeners:
-            server = Endpoint(client.host if listener.is_unspecified else listener.host, listener.port)
-            clue = Flow("udp" if transport == "udp" else "tcp", client, server, query=transport == "udp")
-            seen = self._attributor.try_now(clue)
-            if seen is None or seen.reason not in _ELSEWHERE:
-                break
-        self._attributor.identify(stream, clue)
-
-    def glance(self, peer: Peer, listener: str, transport: str) -> Seen | None:
-        """Who asked this query, if that can be said at once."""
-        sighting = self._attributor.try_now(_clue(peer, listener, transport))
-        return None if sighting is None else _seen(sighting)
+        client, over = _endpoint(source), "udp" if transport == "udp" else "tcp"
+        clues = [
+            Flow(
+                over,  # type: ignore[arg-type]
+                client,
+                Endpoint(client.host if listener.is_unspecified else listener.host, listener.port),
+                query=over == "udp",
+            )
+            for listener in listeners
+        ][:MAX_CLUES]
+        self._attributor.identify(stream, clues[0] if clues else None, or_else=clues[1:])
 
     def look(self, query: str, peer: Peer, listener: str, transport: str, then: Callable[[Seen], None]) -> None:
-        """The same with a search, which the reply waits for."""
+        """Look up who asked a query; the reply waits for it."""
         clue = _clue(peer, listener, transport)
         self._attributor.identify(query, clue, lambda sighting: then(_seen(sighting)), within_s=REPLY_HOLD_S)
 

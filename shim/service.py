@@ -22,8 +22,19 @@ from shim.advice import table
 from shim.around import Around
 from shim.config import Config, Limits, Upstream, changes, needs_restart, unused
 from shim.errors import ConfigError
-from shim.events import ConfigRejected, ConfigReloaded, Draining, Event, Fault, Ready, SettingUnused, UpstreamFailed
+from shim.events import (
+    ConfigRejected,
+    ConfigReloaded,
+    Draining,
+    Event,
+    Fault,
+    HelperEnded,
+    Ready,
+    SettingUnused,
+    UpstreamFailed,
+)
 from shim.eyes import Eyes
+from shim.guardian import GuardedTor, Link
 from shim.judge.attributed import fold
 from shim.judge.issued import IssuedPool
 from shim.judge.judge import Judge
@@ -65,10 +76,23 @@ _STDERR = 2
 class Service:
     """One worker process, from its sockets to its last line."""
 
-    def __init__(self, config: Config, lang: str, workers: Workers, *, several: bool) -> None:
+    def __init__(
+        self,
+        config: Config,
+        lang: str,
+        workers: Workers,
+        *,
+        several: bool,
+        link: Link | None = None,
+        witness: socket | None = None,
+        sandbox: tuple[str, ...] = (),
+    ) -> None:
+        """`link` leads to the guardian, `witness` to who looks up programs; `sandbox` is what is in force of it."""
         loop = asyncio.get_running_loop()
         self._config = config
         self._workers = workers
+        self._link = link
+        self._sandbox = sandbox
         self._signals = 0
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -99,9 +123,10 @@ class Service:
             prefix=f"{worker}c",
         )
         self._plane.pipelining = config.upstream.pipelining
-        self._attributor = Attributor(self._bus.publish, loop.call_soon_threadsafe, loop.call_later)
+        again = (lambda: None) if link is None else link.hire_again
+        self._attributor = Attributor(self._bus.publish, loop, witness, ended=again)
         self._eyes: Eyes | None = None
-        if config.log.attribution and self._attributor.available:
+        if self._attributor.available:
             self._eyes = Eyes(self._attributor)
             self._plane.identify = self._eyes.connection
             self._plane.whose = self._eyes.owner
@@ -124,6 +149,8 @@ class Service:
             loop.add_signal_handler(signum, self._told_to_stop, signum)
         loop.add_signal_handler(signal.SIGHUP, self._told_to_reload)
         loop.add_reader(self._poller.fileno(), self._poller.dispatch)
+        if self._link is not None:
+            self._link.attach(loop, self._attributor.use, self._guardian_gone)
         bound = self._listen(socks, SocksServer), self._listen(http, HttpConnectServer)
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(job, name=name) for name, job in self._sensing(dns)]
@@ -183,7 +210,9 @@ class Service:
         candidates = [candidate for candidate in CANDIDATES if str(candidate) not in own]
         if child is not None:
             candidates.append(child.address)
-        mine = child if not self._workers.index else None
+        mine = None
+        if child is not None and self._link is not None and not self._workers.index:
+            mine = GuardedTor(child, self._link)
         self._keeper = keeper = UpstreamKeeper(candidates, mine, self._use_upstream, self._bus.publish)
         self._bus.subscribe(self._watch_upstream)
         await keeper.find()
@@ -199,10 +228,13 @@ class Service:
     def _publish_ready(self, socks: tuple[str, ...], http: tuple[str, ...], dns: tuple[str, ...]) -> None:
         target = self._plane.target
         upstream = None if target is None else str(target)
-        self._bus.publish(Ready(time.time(), socks, http, dns, (), upstream, self._config.policy.mode))
+        self._bus.publish(Ready(time.time(), socks, http, dns, (), upstream, self._config.policy.mode, self._sandbox))
         for setting, needs in unused(self._config):
             self._bus.publish(SettingUnused(time.time(), setting, needs))
         self._bus.flush()
+
+    def _guardian_gone(self) -> None:
+        self._bus.publish(HelperEnded(time.time(), "guardian"))
 
     def _fault(self, error: BaseException | None) -> None:
         self._bus.publish(Fault.of(error, time.time()))

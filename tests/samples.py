@@ -73,7 +73,9 @@ FORWARD = Verdict(Exposure.NAME, Decision(Action.FORWARD))
 NAMED = Request(Protocol.SOCKS5, Command.RESOLVE, "host.example", 0, SECRET)
 
 SAMPLES: tuple[Event, ...] = (
-    events.Ready(AT, (LISTENER, "[::1]:9250", "unix:/run/shim"), (), (), (), "127.0.0.1:9050", "warn"),
+    events.Ready(
+        AT, (LISTENER, "[::1]:9250", "unix:/run/shim"), (), (), (), "127.0.0.1:9050", "warn", ("landlock:7", "seccomp")
+    ),
     events.Ready(AT, (), ("127.0.0.1:8118",), ("127.0.0.1:5453",), ("127.0.0.1:9251",), None, "block"),
     decided("host.example", FORWARD),
     decided(
@@ -115,6 +117,8 @@ SAMPLES: tuple[Event, ...] = (
     events.ProcessIdentified(AT, "c3", CURL),
     events.ProcessIdentified(AT, "c3", PIP),
     events.ProcessIdentified(AT, "q1", None, "shared_resolver"),
+    events.HelperEnded(AT, "witness"),
+    events.HelperEnded(AT, "guardian"),
     leak(LeakKind.ADDRESS_ONLY, "advice.address_only.socks5", process=CURL),
     leak(LeakKind.ADDRESS_ONLY, "advice.address_only.socks4", name="host.example", query="q1", prevented=True, count=3),
     leak(LeakKind.DIRECT_TRAFFIC, "advice.direct_traffic", conn=None, stream="t1", rule="L25"),

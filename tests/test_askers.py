@@ -14,19 +14,16 @@ WHERE = ("127.0.0.1:53", "udp")
 
 
 class Eyes:
-    """Says what it is told to, and counts how often it was asked."""
+    """Sees what it is told to, when it is told to, or at once."""
 
-    def __init__(self, *seen: Seen | None) -> None:
+    def __init__(self, *seen: Seen) -> None:
         self.seen = list(seen)
-        self.glances: list[tuple[Peer, str, str]] = []
         self.looks: list[Callable[[Seen], None]] = []
-
-    def glance(self, peer: Peer, listener: str, transport: str) -> Seen | None:
-        self.glances.append((peer, listener, transport))
-        return self.seen.pop(0) if self.seen else NOBODY
 
     def look(self, _query: str, _peer: Peer, _listener: str, _transport: str, then: Callable[[Seen], None]) -> None:
         self.looks.append(then)
+        if self.seen:
+            then(self.seen.pop(0))
 
 
 class Clock:
@@ -37,34 +34,38 @@ class Clock:
         return self.now
 
 
-def test_one_glance_for_all_of_a_moment() -> None:
+def asked(askers: Askers, peer: Peer = HERE, listener: str = WHERE[0], transport: str = WHERE[1]) -> list[Seen]:
+    """What is told when somebody looks."""
+    told: list[Seen] = []
+    askers.look("q1", peer, listener, transport, told.append)
+    return told
+
+
+def test_one_look_for_all_of_a_moment() -> None:
     eyes, clock = Eyes(CURL, NOBODY), Clock()
     askers = Askers(eyes, clock)
+    assert askers.glance(HERE, *WHERE) is None
+    assert asked(askers) == [CURL]
     for _ in range(5):
         assert askers.glance(HERE, *WHERE) == CURL
         clock.now += KEEP_S / 5
-    assert len(eyes.glances) == 1
     clock.now += KEEP_S
-    assert askers.glance(HERE, *WHERE) == NOBODY
-
-
-def test_what_cannot_be_said_is_kept_as_well() -> None:
-    eyes = Eyes(NOBODY, CURL)
-    askers = Askers(eyes, Clock())
-    assert askers.glance(HERE, *WHERE) == askers.glance(HERE, *WHERE) == NOBODY
+    assert askers.glance(HERE, *WHERE) is None
+    assert asked(askers) == [NOBODY]
+    assert askers.glance(HERE, *WHERE) == NOBODY, "what cannot be said is kept as well"
 
 
 def test_sockets_are_kept_apart() -> None:
-    eyes = Eyes(CURL, NOBODY, NOBODY, NOBODY)
-    askers = Askers(eyes, Clock())
+    askers = Askers(Eyes(CURL), Clock())
+    asked(askers)
     assert askers.glance(HERE, *WHERE) == CURL
-    assert askers.glance(THERE, *WHERE) == NOBODY
-    assert askers.glance(HERE, "127.0.0.1:53", "tcp") == NOBODY
-    assert askers.glance(HERE, "127.0.0.2:53", "udp") == NOBODY
+    assert askers.glance(THERE, *WHERE) is None
+    assert askers.glance(HERE, "127.0.0.1:53", "tcp") is None
+    assert askers.glance(HERE, "127.0.0.2:53", "udp") is None
 
 
-def test_what_a_search_finds_answers_the_next_query() -> None:
-    eyes, told = Eyes(None, None, None), list[Seen]()
+def test_each_who_waits_is_told_once_and_the_next_query_is_answered() -> None:
+    eyes, told = Eyes(), list[Seen]()
     askers = Askers(eyes, Clock())
     for query in ("q1", "q2"):
         assert askers.glance(HERE, *WHERE) is None
@@ -74,11 +75,10 @@ def test_what_a_search_finds_answers_the_next_query() -> None:
         found(CURL)
     assert told == [CURL, CURL], "each is told once"
     assert askers.glance(HERE, *WHERE) == CURL
-    assert len(eyes.glances) == 2
 
 
 def test_memory_is_bounded() -> None:
-    askers = Askers(Eyes(), Clock())
+    askers = Askers(Eyes(*[CURL] * MAX_ASKERS * 3), Clock())
     for port in range(MAX_ASKERS * 3):
-        askers.glance(Peer("127.0.0.1", port), *WHERE)
+        asked(askers, Peer("127.0.0.1", port))
         assert len(askers) <= MAX_ASKERS

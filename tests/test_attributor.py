@@ -3,48 +3,42 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import signal
+import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
 
 import pytest
 import uvloop
+from rig.desks import desk
 from rig.lookers import CURL, NAMED, TIMEOUT_S, Scripted, clue
 from rig.senders import Sender, accepted, listening
 
-from shim.events import Event, Fault, ProcessIdentified
+from shim.events import Event, Fault, HelperEnded, ProcessIdentified
 from shim.model import Process
-from shim.witness import attributor
-from shim.witness.attributor import Attributor, open_looker
+from shim.witness.attributor import IN_VAIN, Attributor
 from shim.witness.clues import of_connection
-from shim.witness.elsewhere import Elsewhere
-from shim.witness.looking import BUSY, GONE, OFF, TIMEOUT, Looker, Sighting, Trace
-from shim.witness.witness import Witness
+from shim.witness.desk import can_look, start
+from shim.witness.looking import BUSY, GONE, OFF, TIMEOUT, Sighting, Trace
 
 
 class Bench:
     """An attributor in a running loop, and what it has published."""
 
-    def __init__(
-        self,
-        looker: Scripted,
-        timeout_s: float = TIMEOUT_S,
-        open: Callable[[], Looker | None] | None = None,
-        **more: int,
-    ) -> None:
-        loop = asyncio.get_running_loop()
+    def __init__(self, looker: Scripted, sock: socket.socket | None, timeout_s: float = TIMEOUT_S, **more: int) -> None:
         self.looker = looker
         self.events: list[Event] = []
+        self.ended = 0
         self._news = asyncio.Event()
-        self.attributor = Attributor(
-            self.publish,
-            loop.call_soon_threadsafe,
-            loop.call_later,
-            timeout_s=timeout_s,
-            open_looker=open or (lambda: looker),
-            **more,
-        )
+        loop = asyncio.get_running_loop()
+        self.attributor = Attributor(self.publish, loop, sock, timeout_s=timeout_s, ended=self._count, **more)
+
+    def _count(self) -> None:
+        self.ended += 1
 
     def publish(self, event: Event) -> None:
         self.events.append(event)
@@ -52,11 +46,18 @@ class Bench:
 
     async def told(self, count: int) -> list[tuple[str, Process | None, str | None]]:
         """Wait for so many events; all that have come are returned."""
+        await self.until(lambda: len(self.events) >= count)
+        await asyncio.sleep(0)  # were there one more, it would be here by now
+        return self.named()
+
+    async def until(self, true: Callable[[], object]) -> None:
+        """Wait for an event that makes it so."""
         async with asyncio.timeout(TIMEOUT_S):
-            while len(self.events) < count:
+            while not true():
                 self._news.clear()
                 await self._news.wait()
-        await asyncio.sleep(0)  # were there one more, it would be here by now
+
+    def named(self) -> list[tuple[str, Process | None, str | None]]:
         return [(event.subject, event.process, event.reason) for event in self.identified()]
 
     def identified(self) -> list[ProcessIdentified]:
@@ -67,21 +68,32 @@ class Bench:
         return await asyncio.to_thread(self.looker.searches.get, timeout=TIMEOUT_S)
 
 
+@contextlib.contextmanager
+def benched(timeout_s: float = TIMEOUT_S, searches: int = 256, **more: int) -> Iterator[Bench]:
+    looker = Scripted()
+    with desk(looker, capacity=searches) as sock:
+        bench = Bench(looker, sock, timeout_s, **more)
+        with closing(bench.attributor):
+            yield bench
+        for _ in range(100):
+            looker.results.put(NAMED)  # lets go of what the test has left
+
+
 @pytest.fixture
 async def bench() -> AsyncIterator[Bench]:
-    made = Bench(Scripted())
-    yield made
-    made.attributor.close()
+    with benched() as made:
+        yield made
 
 
-async def test_what_is_seen_at_a_glance_is_told_at_once(bench: Bench) -> None:
+async def test_what_is_seen_at_a_glance_is_told(bench: Bench) -> None:
     bench.looker.known[clue(1)] = NAMED
     heard: list[Sighting] = []
-    bench.attributor.identify("c1", clue(1), heard.append)
-    assert heard == [NAMED]
+    bench.attributor.identify("c1", clue(1), heard.append, within_s=TIMEOUT_S)
     assert await bench.told(1) == [("c1", CURL, None)]
+    assert heard == [NAMED]
     assert abs(bench.identified()[0].at - time.time()) < TIMEOUT_S
     assert bench.looker.searches.empty()
+    assert not threads()
 
 
 async def test_what_has_to_be_searched_for_is_told_later(bench: Bench) -> None:
@@ -96,23 +108,25 @@ async def test_what_has_to_be_searched_for_is_told_later(bench: Bench) -> None:
         [("c1", CURL, None), ("c2", None, GONE)],
     )
     assert heard == [NAMED]
-    assert bench.looker.remembered
+    bench.looker.known[clue(3)] = NAMED
+    bench.attributor.identify("c3", clue(3))
+    await bench.told(3)
+    assert bench.looker.remembered, "the next one of its sockets is seen at a glance"
 
 
 async def test_a_search_that_takes_too_long_is_a_timeout_and_its_answer_is_dropped() -> None:
-    bench = Bench(Scripted(), timeout_s=0.05)
-    with closing(bench.attributor):
+    with benched(timeout_s=0.05) as bench:
         heard: list[Sighting] = []
         bench.attributor.identify("c1", clue(1), heard.append, within_s=TIMEOUT_S)
-        late = Sighting(None, TIMEOUT, 1000)
+        await bench.searching()
         assert await bench.told(1) == [("c1", None, TIMEOUT)]
-        assert heard == [late]
+        assert heard == [Sighting(None, TIMEOUT)]
         bench.looker.results.put(NAMED)
-        async with asyncio.timeout(TIMEOUT_S):
-            while not bench.looker.remembered:  # what it found is of use all the same
-                await asyncio.sleep(0.001)
-        assert await bench.told(1) == [("c1", None, TIMEOUT)]
-        assert heard == [late]
+        bench.attributor._timeout_s = TIMEOUT_S
+        bench.looker.known[clue(2)] = NAMED
+        bench.attributor.identify("c2", clue(2))
+        assert await bench.told(2) == [("c1", None, TIMEOUT), ("c2", CURL, None)]
+        assert len(heard) == 1
 
 
 async def test_who_waits_is_let_go_before_the_search_has_ended(bench: Bench) -> None:
@@ -126,18 +140,17 @@ async def test_who_waits_is_let_go_before_the_search_has_ended(bench: Bench) -> 
     bench.attributor.identify("c1", clue(1), then, within_s=0.01)
     async with asyncio.timeout(TIMEOUT_S):
         await go_on.wait()
-    assert (heard, bench.events) == ([Sighting(None, TIMEOUT, 1000)], [])
+    assert (heard, bench.events) == ([Sighting(None, TIMEOUT)], [])
     bench.looker.results.put(NAMED)
     assert await bench.told(1) == [("c1", CURL, None)]
     assert len(heard) == 1
 
 
-async def test_too_many_at_once_are_told_so() -> None:
-    bench = Bench(Scripted(), capacity=2)
-    with closing(bench.attributor):
+async def test_too_many_searches_at_once_are_told_so_and_who_is_known_is_still_seen() -> None:
+    with benched(searches=2) as bench:
         heard: list[Sighting] = []
         for number in range(4):
-            bench.attributor.identify(f"c{number}", clue(number), heard.append)
+            bench.attributor.identify(f"c{number}", clue(number), heard.append, within_s=TIMEOUT_S)
         assert await bench.told(2) == [("c2", None, BUSY), ("c3", None, BUSY)]
         assert heard == [Sighting(None, BUSY, 1000)] * 2
         bench.looker.known[clue(9)] = NAMED
@@ -149,59 +162,110 @@ async def test_too_many_at_once_are_told_so() -> None:
         assert bench.attributor.counts == {BUSY: 2, "found": 3}
 
 
-async def test_without_any_way_of_looking_it_is_off() -> None:
-    bench = Bench(Scripted(), open=lambda: None)
+async def test_too_many_questions_at_once_are_not_asked() -> None:
+    with benched(capacity=2) as bench:
+        for number in range(3):
+            bench.attributor.identify(f"c{number}", clue(number))
+        assert await bench.told(1) == [("c2", None, BUSY)]
+
+
+async def test_one_who_does_not_read_is_asked_no_more_than_there_is_room_for() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        bench = Bench(Scripted(), ours, capacity=100_000)
+        with closing(bench.attributor):
+            number = 0
+            while not bench.events:
+                number += 1
+                bench.attributor.identify(f"c{number}", clue(1))
+            assert await bench.told(1) == [(f"c{number}", None, BUSY)]
+            assert bench.attributor.available
+
+
+async def test_without_anybody_to_ask_it_is_off() -> None:
+    bench = Bench(Scripted(), None)
     heard: list[Sighting] = []
     with closing(bench.attributor) as off:
         assert not off.available
         off.prepare()
         off.identify("c1", clue(1), heard.append)
-        assert off.try_now(clue(1)) == Sighting(None, OFF)
         assert await bench.told(1) == [("c1", None, OFF)]
         assert heard == [Sighting(None, OFF)]
 
 
 async def test_a_client_that_is_gone_already(bench: Bench) -> None:
     assert bench.attributor.available
-    assert bench.attributor.try_now(None) == Sighting(None, GONE)
     bench.attributor.identify("c1", None)
     assert await bench.told(1) == [("c1", None, GONE)]
 
 
-async def test_trying_never_searches(bench: Bench) -> None:
-    bench.looker.known[clue(1)] = NAMED
-    assert bench.attributor.try_now(clue(1)) == NAMED
-    assert bench.attributor.try_now(clue(2)) is None
-    assert bench.events == []
-    assert not threads()
+async def test_the_first_clue_that_leads_to_a_socket_counts(bench: Bench) -> None:
+    bench.looker.known = {clue(1): Sighting(None, GONE), clue(2): NAMED, clue(3): Sighting(None, OFF)}
+    bench.attributor.identify("c1", clue(1), or_else=(clue(2), clue(3)))
+    bench.attributor.identify("c2", clue(1), or_else=(clue(1),))
+    assert sorted(await bench.told(2)) == [("c1", CURL, None), ("c2", None, GONE)]
+
+
+async def test_what_must_be_known_now_is_waited_for_and_nothing_else_is_lost(bench: Bench) -> None:
+    bench.looker.known = {clue(1): NAMED, clue(2): Sighting(None, GONE)}
+    async with asyncio.timeout(TIMEOUT_S):
+        while bench.attributor.at_once("c1", clue(1)) is None:  # a busy machine takes longer than it waits
+            await asyncio.sleep(0.001)
+    await asyncio.sleep(0.2)
+    before = len(bench.events)
+    bench.attributor.identify("c2", clue(2))
+    assert bench.attributor.at_once("c3", clue(1)) in (CURL, None)
+    await bench.until(lambda: ("c2", None, GONE) in bench.named())
+    assert bench.attributor.at_once("c4", None) is None
+    assert len(bench.events) >= before + 1
+
+
+async def test_what_takes_a_search_is_told_later_and_who_is_stuck_is_not_waited_for(bench: Bench) -> None:
+    for number in range(IN_VAIN):
+        assert bench.attributor.at_once(f"c{number}", clue(1)) is None
+    asked = bench.attributor._last
+    assert bench.attributor.at_once("c9", clue(1)) is None
+    assert bench.attributor._last == asked, "it is not even asked"
+    for _ in range(IN_VAIN):
+        bench.looker.results.put(NAMED)
+    assert {process for _, process, _ in await bench.told(IN_VAIN)} == {CURL}
+
+
+async def test_who_has_gone_is_not_waited_for() -> None:
+    ours, theirs = socket.socketpair()
+    bench = Bench(Scripted(), ours)
+    with closing(bench.attributor):
+        theirs.close()
+        for _ in range(3):
+            assert bench.attributor.at_once("c1", clue(1)) is None
+        await bench.until(lambda: not bench.attributor.available)
+        assert bench.ended == 1
 
 
 def threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "witness"]
 
 
-async def test_closing_tells_all_that_is_open_and_ends_the_thread() -> None:
-    bench = Bench(Scripted())
-    heard: list[Sighting] = []
-    for number in range(3):
-        bench.attributor.identify(f"c{number}", clue(number), heard.append)
-    await bench.searching()
-    bench.attributor.identify("c3", clue(3), heard.append)
-    assert len(threads()) == 1
-    bench.looker.results.put(NAMED)
-    bench.attributor.close()
+async def test_closing_tells_all_that_is_open_and_ends_the_desk() -> None:
+    with benched() as bench:
+        heard: list[Sighting] = []
+        for number in range(3):
+            bench.attributor.identify(f"c{number}", clue(number), heard.append, within_s=TIMEOUT_S)
+        await bench.searching()
+        assert len(threads()) == 1
+        bench.attributor.close()
+        assert await bench.told(3) == [(f"c{number}", None, TIMEOUT) for number in range(3)]
+        assert len(heard) == 3
+        bench.attributor.close()
+        bench.attributor.identify("c9", clue(9))
+        assert (await bench.told(4))[-1] == ("c9", None, OFF)
+        assert bench.ended == 0
+    assert bench.looker.closed == 2  # the one that glances, the one that searches
     assert not threads()
-    assert bench.looker.closed == 2  # one for the loop, one for the thread
-    assert await bench.told(4) == [(f"c{number}", None, TIMEOUT) for number in range(4)]
-    assert len(heard) == 4
-    bench.attributor.close()
-    bench.attributor.identify("c9", clue(9))
-    assert (await bench.told(5))[-1] == ("c9", None, OFF)
 
 
-async def test_a_bug_in_a_search_does_not_end_the_thread() -> None:
-    bench = Bench(Scripted(), timeout_s=0.05)
-    with closing(bench.attributor):
+async def test_a_bug_in_a_search_ends_nothing() -> None:
+    with benched(timeout_s=0.05) as bench:
         bench.attributor.identify("c1", clue(1))
         bench.looker.results.put(RuntimeError("no name of a destination comes out of here"))
         await bench.told(2)
@@ -214,82 +278,87 @@ async def test_a_bug_in_a_search_does_not_end_the_thread() -> None:
         assert (await bench.told(3))[-1] == ("c2", CURL, None)
 
 
-async def test_with_half_of_what_it_needs_it_is_off() -> None:
-    """Descriptors have run out in between."""
-    lookers: list[Looker | None] = [Scripted(), None]
-    bench = Bench(Scripted(), open=lambda: lookers.pop(0))
-    with closing(bench.attributor) as off:
-        assert not off.available
-        off.identify("c1", clue(1))
-        assert await bench.told(1) == [("c1", None, OFF)]
-
-
-async def test_no_timer_stays_behind() -> None:
+async def test_no_timer_stays_behind(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A look-up that has ended leaves nothing in the loop."""
-    loop = asyncio.get_running_loop()
     timers: list[asyncio.TimerHandle] = []
+    call_later = asyncio.get_running_loop().call_later
 
-    def call_later(delay: float, callback: Callable[..., object], *args: object) -> asyncio.TimerHandle:
-        timers.append(loop.call_later(delay, callback, *args))
+    def noting(delay: float, callback: Callable[..., object], *args: object) -> asyncio.TimerHandle:
+        timers.append(call_later(delay, callback, *args))
         return timers[-1]
 
-    looker, events = Scripted(), list[Event]()
-    looker.results.put(NAMED)
-    with closing(Attributor(events.append, loop.call_soon_threadsafe, call_later, open_looker=lambda: looker)) as each:
-        known = asyncio.Event()
-        each.identify("c1", clue(1), lambda _: known.set(), within_s=TIMEOUT_S)
-        await known.wait()
+    monkeypatch.setattr(bench.attributor._loop, "call_later", noting)
+    bench.looker.known[clue(1)] = NAMED
+    bench.attributor.identify("c1", clue(1), lambda _: None, within_s=TIMEOUT_S)
+    await bench.told(1)
     assert [timer.cancelled() for timer in timers] == [True, True]
+
+
+# --- the end of who looks ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "says", [b"", b"not JSON\n", b"[1,null,null,[1]]\n", b"[true]\n", b"[1.5,2,3]\n", b"x" * 200_000]
+)
+async def test_one_who_ends_or_talks_nonsense_is_left_and_another_takes_over(says: bytes) -> None:
+    looker = Scripted()
+    ours, theirs = socket.socketpair()
+    bench = Bench(looker, ours)
+    with desk(looker) as another, closing(bench.attributor):
+        bench.attributor.identify("c1", clue(1))
+        sending = threading.Thread(target=_say_and_end, args=(theirs, says))
+        sending.start()
+        assert await bench.told(2) == [("c1", None, OFF)]
+        sending.join(TIMEOUT_S)
+        assert [event.helper for event in bench.events if isinstance(event, HelperEnded)] == ["witness"]
+        assert (bench.ended, bench.attributor.available) == (1, False)
+        bench.attributor.identify("c2", clue(2))
+        assert (await bench.told(3))[-1] == ("c2", None, OFF)
+        bench.attributor.use(another)
+        looker.known[clue(3)] = NAMED
+        bench.attributor.identify("c3", clue(3))
+        assert (await bench.told(4))[-1] == ("c3", CURL, None)
+        assert bench.ended == 1
+
+
+def _say_and_end(sock: socket.socket, says: bytes) -> None:
+    with sock, contextlib.suppress(OSError):
+        sock.sendall(says)
+
+
+# --- with everything real ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
 def test_with_everything_real(factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
-    """The first look-up of a program is a search, the later ones are seen at once."""
+    """The first look-up of a program is a search, the later ones are seen at once; when it is killed, names are off."""
+    if not can_look():
+        pytest.skip("needs sock_diag (Linux)")
+    pid, sock = start(lambda: None)
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
         events: list[Event] = []
-        with (
-            closing(Attributor(events.append, loop.call_soon_threadsafe, loop.call_later)) as real,
-            listening() as server,
-        ):
-            if not isinstance(real._near, Witness):
-                pytest.skip("needs sock_diag (Linux)")
+        with closing(Attributor(events.append, loop, sock)) as real, listening() as server:
             real.prepare()
             with Sender("tcp", server.getsockname(), 3) as sender:
                 socks = [accepted(server)[0] for _ in range(3)]
-                known = asyncio.Event()
-                real.identify("c0", of_connection(socks[0]), lambda _: known.set(), within_s=TIMEOUT_S)
-                await known.wait()
-                for number in (1, 2):
-                    real.identify(f"c{number}", of_connection(socks[number]))
-                for sock in socks:
-                    sock.close()
-            pids = [event.process and event.process.pid for event in events if isinstance(event, ProcessIdentified)]
-            assert pids == [sender.pid] * 3
+                for number in range(3):
+                    known = asyncio.Event()
+                    real.identify(
+                        f"c{number}", of_connection(socks[number]), lambda _, k=known: k.set(), within_s=TIMEOUT_S
+                    )
+                    await known.wait()
+                pids = [event.process and event.process.pid for event in events if isinstance(event, ProcessIdentified)]
+                assert pids == [sender.pid] * 3
+                os.kill(pid, signal.SIGKILL)
+                async with asyncio.timeout(TIMEOUT_S):
+                    while real.available:
+                        await asyncio.sleep(0.001)
+                for each in socks:
+                    each.close()
+            assert events[-1] == HelperEnded(events[-1].at, "witness")
 
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(main())
-
-
-def test_the_way_of_looking_that_a_system_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(error: Exception) -> Callable[[], Looker]:
-        def fail() -> Looker:
-            raise error
-
-        return fail
-
-    for error in (OSError("no sock_diag"), AttributeError("AF_NETLINK")):
-        monkeypatch.setattr(attributor, "Witness", missing(error))
-        monkeypatch.setattr(attributor, "Elsewhere", Scripted)
-        assert isinstance(open_looker(), Scripted)
-        monkeypatch.setattr(attributor, "Elsewhere", missing(ImportError("psutil")))
-        assert open_looker() is None
-    monkeypatch.undo()
-    try:
-        real = open_looker()
-    finally:
-        monkeypatch.undo()
-    assert real is None or isinstance(real, Witness | Elsewhere)
-    if real is not None:
-        real.close()
+    os.waitpid(pid, 0)

@@ -19,7 +19,7 @@ from shim import __version__
 from shim.cli import commands, language, start
 from shim.cli.helptext import columns, first_sentence, wrapped
 from shim.cli.options import SETTINGS
-from shim.config import Config, Log
+from shim.config import Config, Log, Sandbox
 from shim.config.problems import KEYS
 from shim.health import GREETING, WELCOME
 from shim.locale import LANGUAGES, catalogue
@@ -250,6 +250,7 @@ def test_the_choices_are_those_of_the_configuration() -> None:
         "log.format": get_args(Log.model_fields["format"].annotation),
         "log.level": get_args(Log.model_fields["level"].annotation),
         "log.lang": tuple(lang for lang in get_args(Log.model_fields["lang"].annotation) if lang != "auto"),
+        "sandbox.mode": get_args(Sandbox.model_fields["mode"].annotation),
     }
     assert {setting.key: setting.choices for setting in SETTINGS if setting.choices} == allowed
     assert {setting.key for setting in SETTINGS} <= set(KEYS)

@@ -110,7 +110,7 @@ MISTAKES = [
     ("policy = 3", ":1: policy: must be a table, got 3"),
     ("\nmode = 'block'", ":2: mode: unknown key — did you mean 'policy.mode'?"),
     ("[lissten]\nsocks = []", ":1: lissten: unknown key — did you mean 'listen'?"),
-    ("[zzz]", ":1: zzz: unknown key — allowed here: listen, upstream, policy, dns, log, limits"),
+    ("[zzz]", ":1: zzz: unknown key — allowed here: listen, upstream, policy, dns, log, limits, sandbox"),
     ("[upstream]\naddress = 9050", ":2: upstream.address: must be 'auto', HOST:PORT, [V6]:PORT or unix:PATH, got 9050"),
     ("[upstream]\naddress = 'Auto'", ":2: upstream.address: must be 'auto', HOST:PORT, [V6]:PORT or unix:PATH, "
      "got 'Auto' — the port must be 0 to 65535"),

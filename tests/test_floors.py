@@ -19,8 +19,8 @@ FLOORS = [
     {"lab", "doctor", "setup"},
     {"app"},
     {"service"},
-    {"eyes", "around"},
-    {"proxy", "sensor", "witness", "record", "tor", "workers", "health", "replay"},
+    {"eyes", "around", "guardian"},
+    {"proxy", "sensor", "witness", "record", "tor", "workers", "sandbox", "health", "replay"},
     {"judge", "protocol"},
     {"value", "model", "events", "errors", "config", "policy", "rule", "address", "locale", "advice", ""},
 ]

@@ -46,6 +46,7 @@ SETTINGS = (
     Setting("--log-format", "log.format", "cli.option.log_format", ("text", "json")),
     Setting("--log-level", "log.level", "cli.option.log_level", ("debug", "info", "warning")),
     Setting("--reveal", "log.safe_logging", "cli.option.reveal", constant=False),
+    Setting("--sandbox", "sandbox.mode", "cli.option.sandbox", ("auto", "require", "off")),
     Setting("--lang", "log.lang", "cli.option.lang", LANGUAGES),
 )
 

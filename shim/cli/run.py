@@ -13,7 +13,7 @@ import click
 from shim.cli.helptext import Command
 from shim.cli.options import config_options, load
 from shim.cli.status import EXIT_FAULT, EXIT_USAGE
-from shim.errors import ListenError
+from shim.errors import ListenError, SandboxError
 from shim.locale import Catalogue
 
 MAX_WORKERS = 64
@@ -33,6 +33,9 @@ def command(texts: Catalogue) -> click.Command:
             return app.run(settings, workers=workers, lang=lang)
         except ListenError as error:
             click.echo(texts.text("cli.cannot_listen", reason=error), err=True)
+            return EXIT_FAULT
+        except SandboxError as error:
+            click.echo(texts.text("cli.no_sandbox", missing=error), err=True)
             return EXIT_FAULT
 
     workers = click.Option(

@@ -4,7 +4,7 @@ Nobody reads a file or the environment for a setting after this; nothing here op
 """
 
 from shim.config.reading import Flag, load
-from shim.config.settings import Config, Limits, Listen, Log, Upstream
+from shim.config.settings import Config, Limits, Listen, Log, Sandbox, Upstream
 from shim.config.unused import unused
 from shim.config.views import as_toml, changes, needs_restart
 
@@ -14,6 +14,7 @@ __all__ = [
     "Limits",
     "Listen",
     "Log",
+    "Sandbox",
     "Upstream",
     "as_toml",
     "changes",

@@ -80,7 +80,7 @@ def load(path: Path | None = None, flags: Sequence[Flag] = (), *, workers: int =
     problems += [found for found in contradictions(config, workers) if not wrong.intersection(found.keys)]
     if problems:
         raise ConfigError(*(text for _, text in sorted({places.line(problem, texts) for problem in problems})))
-    return config.came_from(partial(load, path, flags, workers=workers, lang=lang))
+    return config.came_from(path, partial(load, path, flags, workers=workers, lang=lang))
 
 
 def _read(path: Path, texts: Catalogue) -> tuple[Tables, dict[str, int]]:

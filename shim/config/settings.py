@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import (
@@ -208,6 +209,12 @@ class Limits(Section):
     drain_timeout_s: OptionalDeadline = 5
 
 
+class Sandbox(Section):
+    """What the running shim gives up."""
+
+    mode: Literal["auto", "require", "off"] = "auto"
+
+
 class Config(Section):
     """All settings."""
 
@@ -217,14 +224,22 @@ class Config(Section):
     dns: Dns = Dns()
     log: Log = Log()
     limits: Limits = Limits()
+    sandbox: Sandbox = Sandbox()
 
+    _source: Path | None = PrivateAttr(default=None)
     _again: Callable[[], Config] | None = PrivateAttr(default=None)
 
     def reload(self) -> Config:
         """The same file and flags read again (SIGHUP); ConfigError if they are bad now. No file: this very one."""
         return self._again() if self._again else self
 
-    def came_from(self, again: Callable[[], Config]) -> Config:
+    @property
+    def source(self) -> Path | None:
+        """The file that it was read from, if there was one."""
+        return self._source
+
+    def came_from(self, source: Path | None, again: Callable[[], Config]) -> Config:
         """Remember how to read this configuration again."""
+        self._source = source
         self._again = again
         return self

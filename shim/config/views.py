@@ -23,6 +23,7 @@ _FIXED = (
     "log.attribution",
     "log.lang",
     "log.color",
+    "sandbox.",
 )
 """What a running shim keeps: its sockets, its upstream (or tor child) and control port, and the form of its log."""
 

@@ -45,6 +45,7 @@ def _ready(event: events.Ready, view: View) -> Keys:
         "dashboard": _texts(event.dashboard),
         "upstream": _upstream(event.upstream),
         "mode": event.mode,
+        "sandbox": [":".join(code(word, view.reveal) for word in part.split(":")) for part in event.sandbox],
     }
 
 
@@ -180,6 +181,10 @@ def _process_identified(event: events.ProcessIdentified, view: View) -> Keys:
     return {"subject": event.subject, **_process(event.process, event.reason, view)}
 
 
+def _helper_ended(event: events.HelperEnded, view: View) -> Keys:
+    return {"helper": code(event.helper, view.reveal)}
+
+
 def _leak_found(event: events.LeakFound, view: View) -> Keys:
     subject = {"conn": event.conn, "query": event.query, "stream": event.stream}
     return {
@@ -304,6 +309,7 @@ SHOWN: Mapping[type, tuple[str, str, Callable[[Any, View], Keys]]] = {
     events.StateFailed: (ERROR, "state_failed", _state_failed),
     events.ProcessSought: (DEBUG, "process_sought", _process_sought),
     events.ProcessIdentified: (DEBUG, "process_identified", _process_identified),
+    events.HelperEnded: (WARNING, "helper_ended", _helper_ended),
     events.LeakFound: (WARNING, "leak_found", _leak_found),
     events.SettingUnused: (WARNING, "setting_unused", _setting_unused),
     events.ConfigReloaded: (INFO, "config_reloaded", _config_reloaded),

@@ -69,6 +69,7 @@ class TextLine:
             "config_reloaded": self._config_reloaded,
             "connection_closed": catalogue.text("text.connection_closed").format_map,
             "control_failed": self._control_failed,
+            "helper_ended": self._helper_ended,
             "leak_found": self._leak_found,
             "process_identified": self._process_identified,
             "queries_dropped": self._queries_dropped,
@@ -101,7 +102,10 @@ class TextLine:
     def _ready(self, keys: dict[str, Any]) -> str:
         listeners = [f"{label} {address}" for key, label in _LISTENERS.items() for address in keys[key]]
         upstream = keys["upstream"] or self._text("text.no_upstream")
-        return self._text("text.ready", listeners=", ".join(listeners), upstream=upstream, mode=keys["mode"])
+        sandbox = ", ".join(keys["sandbox"]) or self._text("text.no_sandbox")
+        return self._text(
+            "text.ready", listeners=", ".join(listeners), upstream=upstream, mode=keys["mode"], sandbox=sandbox
+        )
 
     def _process_identified(self, keys: dict[str, Any]) -> str:
         if keys["process"] is None:
@@ -130,6 +134,10 @@ class TextLine:
     def _control_failed(self, keys: dict[str, Any]) -> str:
         """Where the library for it is missing, how to get it."""
         return self._plain("control_missing" if keys["error"] == _NO_STEM else "control_failed", keys)
+
+    def _helper_ended(self, keys: dict[str, Any]) -> str:
+        """What it costs."""
+        return self._plain("helper_ended.guardian" if keys["helper"] == "guardian" else "helper_ended.witness", keys)
 
     def _queries_dropped(self, keys: dict[str, Any]) -> str:
         """What to change, or that nobody can."""

@@ -24,13 +24,11 @@ _Key = tuple[str, int, str, str]
 class Eyes(Protocol):
     """Who asked a query: a socket lives no longer than its answer takes, so it is looked at before."""
 
-    def glance(self, peer: Peer, listener: str, transport: str) -> Seen | None: ...
-
     def look(self, query: str, peer: Peer, listener: str, transport: str, then: Callable[[Seen], None]) -> None: ...
 
 
 class Askers:
-    """The same as the eyes behind it, which are asked again after `KEEP_S`."""
+    """What the eyes behind it have seen, for `KEEP_S`."""
 
     def __init__(self, eyes: Eyes, clock: Callable[[], float] = time.monotonic) -> None:
         self._eyes = eyes
@@ -42,18 +40,12 @@ class Askers:
         return len(self._kept)
 
     def glance(self, peer: Peer, listener: str, transport: str) -> Seen | None:
-        """Who asked, if that can be said at once."""
-        key = (peer.host, peer.port, listener, transport)
-        kept = self._kept.get(key)
-        if kept is not None and self._clock() - kept[0] <= KEEP_S:
-            return kept[1]
-        seen = self._eyes.glance(peer, listener, transport)
-        if seen is not None:
-            self._keep(key, seen)
-        return seen
+        """Who asked, if that was found a moment ago."""
+        kept = self._kept.get((peer.host, peer.port, listener, transport))
+        return kept[1] if kept is not None and self._clock() - kept[0] <= KEEP_S else None
 
     def look(self, query: str, peer: Peer, listener: str, transport: str, then: Callable[[Seen], None]) -> None:
-        """The same with a search; `then` is called once."""
+        """Look who asked; `then` is called once, perhaps before this returns."""
         key = (peer.host, peer.port, listener, transport)
 
         def found(seen: Seen) -> None:

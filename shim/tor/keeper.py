@@ -8,14 +8,25 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from shim.address import Address
 from shim.events import Event, TorBootstrapped, UpstreamChanged, UpstreamFailed
-from shim.tor.child import TorChild
+from shim.tor.child import Watcher
 from shim.tor.discover import answers
 
 RETRY_S = 2.0
 """How often to look again while there is no upstream."""
+
+
+class OwnTor(Protocol):
+    """A tor of our own: where it listens, whether there is such a program, and keeping it running."""
+
+    address: Address
+
+    def available(self) -> bool: ...
+
+    async def run(self, watcher: Watcher) -> None: ...
 
 
 class UpstreamKeeper:
@@ -24,7 +35,7 @@ class UpstreamKeeper:
     def __init__(
         self,
         candidates: Sequence[Address],
-        child: TorChild | None,
+        child: OwnTor | None,
         use: Callable[[Address | None], None],
         publish: Callable[[Event], None],
     ) -> None:

@@ -1,22 +1,25 @@
-"""Look-ups beside the event loop: at a glance where that is enough, else by a thread, within bounds of number and time.
+"""Look-ups beside the event loop: asked of a process of their own, within bounds of number and time.
 
-Each request ends in exactly one ProcessIdentified; nobody ever waits here, and a late answer is dropped.
+Each request ends in exactly one ProcessIdentified; nobody ever waits here, and a late answer is dropped. When that
+process ends, names are missing until there is another one, and nothing else.
 """
 
 from __future__ import annotations
 
+import asyncio
+import select
 import time
 from collections import Counter
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
+from socket import socket
 from typing import Final, Protocol
 
-from shim.events import Event, ProcessIdentified
+from shim.events import Event, Fault, HelperEnded, ProcessIdentified
+from shim.model import Process
+from shim.witness import words
 from shim.witness.clues import Clue
-from shim.witness.elsewhere import Elsewhere
-from shim.witness.looking import BUSY, GONE, OFF, TIMEOUT, Found, Looker, Sighting, Trace
-from shim.witness.searcher import Search, Searcher
-from shim.witness.witness import Witness
+from shim.witness.looking import BUSY, GONE, OFF, TIMEOUT, Sighting
+from shim.witness.words import MAX_LINE, Answer
 
 TIMEOUT_S: Final = 0.25
 """A finding waits so long for its program, and no longer."""
@@ -27,10 +30,20 @@ HOLD_S: Final = 0.02
 REPLY_HOLD_S: Final = 0.1
 """A DNS reply waits so long, which a search through all processes takes: who waits for an answer can then be named."""
 
-CAPACITY: Final = 256
-"""Searches under way at most. More would only time out: one through all processes takes up to 0.1 s."""
+AT_ONCE_S: Final = 0.005
+"""The loop itself waits so long, where an answer counts only if it comes now: ten times what a glance takes."""
+
+IN_VAIN: Final = 8
+"""When it has waited in vain so often in a row, it does not wait for REST_S: the other side is stuck."""
+
+REST_S: Final = 0.5
+
+CAPACITY: Final = 1024
+"""Questions without an answer at most. The other side bounds how many of them become searches."""
 
 Then = Callable[[Sighting], None]
+
+_OFF, _GONE, _BUSY, _LATE = (Sighting(None, reason) for reason in (OFF, GONE, BUSY, TIMEOUT))
 
 
 class Timer(Protocol):
@@ -39,32 +52,12 @@ class Timer(Protocol):
     def cancel(self) -> None: ...
 
 
-CallLater = Callable[..., Timer]
-"""loop.call_later."""
-
-CallSoon = Callable[..., object]
-"""loop.call_soon_threadsafe."""
-
-
-def open_looker() -> Looker | None:
-    """The best way of looking up that this system has, or none."""
-    try:
-        return Witness()
-    except (AttributeError, OSError):  # no netlink, or no sock_diag behind it
-        pass
-    try:
-        return Elsewhere()
-    except ImportError:
-        return None
-
-
-class _Job(Search):
-    """A search, who it is for, and who waits for it."""
+class _Job:
+    """One question: who it is about, and who waits for the answer."""
 
     __slots__ = ("hold", "subject", "then", "timer")
 
-    def __init__(self, subject: str, trace: Trace, deadline: float, then: Then | None) -> None:
-        super().__init__(trace, deadline)
+    def __init__(self, subject: str, then: Then | None) -> None:
         self.subject = subject
         self.then = then
         self.timer: Timer | None = None
@@ -88,87 +81,191 @@ class Attributor:
     def __init__(
         self,
         publish: Callable[[Event], None],
-        call_soon_threadsafe: CallSoon,
-        call_later: CallLater,
+        loop: asyncio.AbstractEventLoop,
+        sock: socket | None,
         *,
         timeout_s: float = TIMEOUT_S,
         capacity: int = CAPACITY,
-        open_looker: Callable[[], Looker | None] = open_looker,
+        ended: Callable[[], None] = lambda: None,
     ) -> None:
+        """`sock` leads to the process that looks; None: there is none. `ended` is called when that process has."""
         self.counts: Counter[str] = Counter()
         """How look-ups ended, by reason; `found` for those that named a program."""
         self._publish = publish
-        self._call_later = call_later
+        self._loop = loop
         self._timeout_s = timeout_s
         self._capacity = capacity
-        self._jobs: dict[_Job, None] = {}
-        self._near = open_looker()
-        self._searcher: Searcher | None = None
-        far = None if self._near is None else open_looker()
-        if far is not None:
-            found, broken = partial(call_soon_threadsafe, self._arrived), partial(call_soon_threadsafe, publish)
-            self._searcher = Searcher(far, found, broken)
+        self._ended = ended
+        self._jobs: dict[int, _Job] = {}
+        self._last = 0
+        self._rest = b""
+        self._heard: list[Answer | Fault] = []
+        self._poll = select.poll()
+        self._patient_from = 0.0
+        self._in_vain = 0
+        self._broken = False
+        """The other end has gone, which is about to be told."""
+        self._sock: socket | None = None
+        if sock is not None:
+            self.use(sock)
 
     @property
     def available(self) -> bool:
-        """Whether there is any way of looking up on this system."""
-        return self._searcher is not None
+        """Whether there is anybody to ask."""
+        return self._sock is not None
+
+    def use(self, sock: socket) -> None:
+        """Ask there from now on."""
+        self._let_go()
+        sock.setblocking(False)
+        self._sock = sock
+        self._broken = False
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
+        self._loop.add_reader(sock.fileno(), self._read)
 
     def prepare(self) -> None:
-        """Get to know the processes that are there already, in the thread: else the first search takes up to 0.1 s."""
-        if self._searcher is not None:
-            self._searcher.start()
+        """Have it get to know the processes that are there already: else the first search takes up to 0.1 s."""
+        self._send(words.ask_to_prepare())
 
-    def try_now(self, clue: Clue | None) -> Sighting | None:
-        """What can be said without waiting, in a tenth of a millisecond; None when it takes a search."""
-        found = self._glance(clue)
-        return found if isinstance(found, Sighting) else None
-
-    def identify(self, subject: str, clue: Clue | None, then: Then | None = None, *, within_s: float = HOLD_S) -> None:
+    def identify(
+        self,
+        subject: str,
+        clue: Clue | None,
+        then: Then | None = None,
+        *,
+        within_s: float = HOLD_S,
+        or_else: Sequence[Clue] = (),
+    ) -> None:
         """Publish who it was, at the latest after `timeout_s`, and call `then` once: then, or after `within_s`.
 
-        `then` may be called before this returns. `clue` None stands for a client that is already gone.
+        `then` may be called before this returns. `clue` None stands for a client that is already gone; if it leads to
+        no socket, those of `or_else` are tried.
         """
-        found = self._glance(clue)
-        if isinstance(found, Trace) and len(self._jobs) >= self._capacity:
-            found = Sighting(None, BUSY, found.uid)
-        if isinstance(found, Sighting):
-            self._tell(subject, found)
+        said = self._ask(clue, or_else)
+        if said is not None:
+            self._tell(subject, said)
             if then is not None:
-                then(found)
+                then(said)
             return
-        job = _Job(subject, found, time.monotonic() + self._timeout_s, then)
-        self._jobs[job] = None
-        late = Sighting(None, TIMEOUT, found.uid)
-        job.timer = self._call_later(self._timeout_s, self._settle, job, late)
+        job = _Job(subject, then)
+        self._wait_for(job, self._last)
         if then is not None:
-            job.hold = self._call_later(within_s, job.release, late)
-        assert self._searcher is not None
-        self._searcher.add(job)
+            job.hold = self._loop.call_later(within_s, job.release, _LATE)
+
+    def at_once(self, subject: str, clue: Clue | None) -> Process | None:
+        """Who it was, if the answer comes at once: the loop waits for it. If not, it is published later.
+
+        For the few cases in which nothing can go on before it is known.
+        """
+        now = time.monotonic()
+        if self._broken or now < self._patient_from or self._ask(clue, ()) is not None:
+            return None
+        number = self._last
+        while not self._broken and (left := now + AT_ONCE_S - time.monotonic()) > 0:
+            if self._poll.poll(left * 1000):
+                for said in self._receive():
+                    if isinstance(said, Answer) and said.number == number:
+                        self._in_vain = 0
+                        self._loop.call_soon(self._hear)
+                        return said.sighting.process
+                    self._heard.append(said)
+        self._in_vain += 1
+        if self._in_vain >= IN_VAIN:
+            self._in_vain, self._patient_from = 0, time.monotonic() + REST_S
+        self._wait_for(_Job(subject, None), number)
+        self._loop.call_soon(self._hear)
+        return None
 
     def close(self) -> None:
-        """End the thread; what is still open is told as timed out."""
-        for job in list(self._jobs):
-            self._settle(job, Sighting(None, TIMEOUT, job.trace.uid))
-        for part in (self._searcher, self._near):
-            if part is not None:
-                part.close()
-        self._searcher = self._near = None
+        """Ask no more; what is still open is told as timed out."""
+        self._let_go()
+        self._give_up(_LATE)
 
-    def _glance(self, clue: Clue | None) -> Sighting | Trace:
-        if self._near is None or self._searcher is None:
-            return Sighting(None, OFF)
-        return Sighting(None, GONE) if clue is None else self._near.glance(clue)
+    def _ask(self, clue: Clue | None, or_else: Sequence[Clue]) -> Sighting | None:
+        """Send the question; what there is to say instead, if it cannot be sent."""
+        if self._sock is None:
+            return _OFF
+        if clue is None:
+            return _GONE
+        if len(self._jobs) >= self._capacity:
+            return _BUSY
+        self._last += 1
+        return self._send(words.ask(self._last, time.monotonic() + self._timeout_s, (clue, *or_else)))
 
-    def _arrived(self, job: _Job, found: Found) -> None:
-        if found.holding is not None and self._near is not None:
-            self._near.remember(found.holding)
-        self._settle(job, found.sighting)
+    def _send(self, line: bytes) -> Sighting | None:
+        if self._sock is None:
+            return _OFF
+        try:
+            if self._sock.send(line) == len(line):
+                return None
+        except BlockingIOError:
+            return _BUSY
+        except OSError:
+            pass
+        self._lost(self._sock)
+        return _OFF
 
-    def _settle(self, job: _Job, sighting: Sighting) -> None:
-        if job not in self._jobs:  # late: it has been told as timed out
+    def _wait_for(self, job: _Job, number: int) -> None:
+        self._jobs[number] = job
+        job.timer = self._loop.call_later(self._timeout_s, self._settle, number, _LATE)
+
+    def _read(self) -> None:
+        self._heard += self._receive()
+        self._hear()
+
+    def _receive(self) -> list[Answer | Fault]:
+        """What has been said."""
+        assert self._sock is not None
+        try:
+            data = self._sock.recv(MAX_LINE)
+        except BlockingIOError:
+            return []
+        except OSError:
+            data = b""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        said: list[Answer | Fault] = []
+        try:
+            said.extend(map(words.answer, lines))
+        except ValueError:
+            data = b""
+        if not data or len(self._rest) > MAX_LINE:
+            self._broken = True
+            self._loop.remove_reader(self._sock.fileno())
+            self._loop.call_soon(self._lost, self._sock)
+        return said
+
+    def _hear(self) -> None:
+        heard, self._heard = self._heard, []
+        for said in heard:
+            if isinstance(said, Fault):
+                self._publish(said)
+            else:
+                self._settle(said.number, said.sighting)
+
+    def _lost(self, sock: socket) -> None:
+        """The process has ended, or says what nobody understands."""
+        if self._sock is sock:
+            self._let_go()
+            self._publish(HelperEnded(time.time(), "witness"))
+            self._give_up(_OFF)
+            self._ended()
+
+    def _let_go(self) -> None:
+        if self._sock is not None:
+            self._loop.remove_reader(self._sock.fileno())
+            self._sock.close()
+            self._sock = None
+        self._rest = b""
+
+    def _give_up(self, sighting: Sighting) -> None:
+        for number in list(self._jobs):
+            self._settle(number, sighting)
+
+    def _settle(self, number: int, sighting: Sighting) -> None:
+        job = self._jobs.pop(number, None)
+        if job is None:  # late: it has been told as timed out
             return
-        del self._jobs[job]
         job.cancel_timers()
         self._tell(job.subject, sighting)
         job.release(sighting)
