@@ -16,57 +16,67 @@ from shim.config.settings import Config
 from shim.config.views import RULES
 from shim.model import Mode
 
+Listeners = list[tuple[str, Address]]
+"""Every address that is listened on, with the setting that says so."""
+
 WORKERS = "workers"
 """Not a key of the file: the number of processes is a flag only."""
 
 
 def contradictions(config: Config, workers: int) -> Iterator[Problem]:
     """Every contradiction, each with all the settings that take part in it."""
-    listeners = [("listen.socks", address) for address in config.listen.socks]
-    listeners += [("listen.http", address) for address in config.listen.http]
+    listen = config.listen
+    listeners = [("listen.socks", address) for address in listen.socks]
+    listeners += [("listen.http", address) for address in listen.http]
     if not listeners:
         yield Problem(("listen.socks", "listen.http"), "config.no_listener")
-    sensors = [("listen.dns", address) for address in config.listen.dns]
-    for key, address in sensors:
-        if address.is_unix:
-            yield Problem((key,), "config.dns_unix", {"value": shown(str(address))})
-    listeners += sensors
+    listeners += [("listen.dns", address) for address in listen.dns]
+    yield from _listener_contradictions(config, listeners)
+    yield from _upstream_contradictions(config, listeners)
+    if workers > 1:
+        yield from _worker_contradictions(config, workers)
+    yield from rule_contradictions(config)
+
+
+def _listener_contradictions(config: Config, listeners: Listeners) -> Iterator[Problem]:
     for key, address in listeners:
+        if key == "listen.dns" and address.is_unix:
+            yield Problem((key,), "config.dns_unix", {"value": shown(str(address))})
         if not address.is_loopback and not config.listen.allow_remote:
             yield Problem((key, "listen.allow_remote"), "config.remote", {"value": shown(str(address))})
     for (key, one), (other_key, other) in combinations(listeners, 2):
         if _collide(one, other):
             message = "config.duplicate" if one == other else "config.collision"
             yield Problem((other_key, key), message, {"value": shown(str(other)), "other": shown(str(one))})
-    upstream = config.upstream.address
+
+
+def _upstream_contradictions(config: Config, listeners: Listeners) -> Iterator[Problem]:
+    upstream, control = config.upstream.address, config.upstream.control
     if upstream != "auto":
-        for key, address in listeners:
-            if _is_reached_at(address, upstream):
-                yield Problem(("upstream.address", key), "config.upstream_is_listener", {"value": shown(str(upstream))})
-    control = config.upstream.control
+        yield from _reached(listeners, "upstream.address", upstream, "config.upstream_is_listener")
     if control is not None:
-        yield from _control_contradictions(config, control, listeners, workers)
+        if control == upstream:
+            keys = "upstream.control", "upstream.address"
+            yield Problem(keys, "config.control_is_upstream", {"value": shown(str(control))})
+        yield from _reached(listeners, "upstream.control", control, "config.control_is_listener")
     elif config.upstream.control_password_file:
         yield Problem(("upstream.control_password_file",), "config.control_password")
+
+
+def _reached(listeners: Listeners, setting: str, address: Address, message: str) -> Iterator[Problem]:
+    for key, listener in listeners:
+        if _is_reached_at(listener, address):
+            yield Problem((setting, key), message, {"value": shown(str(address))})
+
+
+def _worker_contradictions(config: Config, workers: int) -> Iterator[Problem]:
     repairing = ["policy.mode"] if config.policy.mode is Mode.REPAIR else []
     repairing += [f"{RULES}[{n}].mode" for n, rule in enumerate(config.policy.rule, 1) if rule.mode is Mode.REPAIR]
-    if workers > 1 and repairing:
+    if repairing:
         yield Problem((WORKERS, *repairing), "config.workers_repair", {"value": workers})
-    if workers > 1 and sensors:
+    if config.listen.dns:
         yield Problem((WORKERS, "listen.dns"), "config.workers_dns", {"value": workers})
-    yield from rule_contradictions(config)
-
-
-def _control_contradictions(
-    config: Config, control: Address, listeners: list[tuple[str, Address]], workers: int
-) -> Iterator[Problem]:
-    value = shown(str(control))
-    if control == config.upstream.address:
-        yield Problem(("upstream.control", "upstream.address"), "config.control_is_upstream", {"value": value})
-    for key, address in listeners:
-        if _is_reached_at(address, control):
-            yield Problem(("upstream.control", key), "config.control_is_listener", {"value": value})
-    if workers > 1:
+    if config.upstream.control is not None:
         yield Problem((WORKERS, "upstream.control"), "config.workers_control", {"value": workers})
 
 
