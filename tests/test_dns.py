@@ -28,7 +28,6 @@ from shim.protocol.dns import (
     Drop,
     Query,
     Rcode,
-    address_of_pointer,
     answer,
     empty,
     fit,
@@ -451,36 +450,6 @@ def test_a_reply_is_never_larger_than_asked_for(edns: int | None, count: int, tc
     assert fitted == (reply if len(reply) <= limit else truncate(query))
 
 
-@given(st.ip_addresses())
-def test_an_address_is_read_from_its_pointer(address: IPv4Address | IPv6Address) -> None:
-    assert address_of_pointer(queried(address.reverse_pointer, "PTR")) == address
-    assert address_of_pointer(queried(address.reverse_pointer.upper(), "PTR")) == address
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        ".",
-        "in-addr.arpa",
-        "18.198.in-addr.arpa",
-        "1.2.3.4.5.in-addr.arpa",
-        "1.2.3.256.in-addr.arpa",
-        "1.2.3.04.in-addr.arpa",
-        "a.b.c.d.in-addr.arpa",
-        "1.2.3.4.in-addr.arpa.corp.lan",
-        "1.2.3.4.example.com",
-        "0." * 31 + "ip6.arpa",
-        "0." * 33 + "ip6.arpa",
-        "0." * 31 + "g.ip6.arpa",
-        "0." * 31 + "00.ip6.arpa",
-        "0." * 30 + "00.00.ip6.arpa",
-        r"0\.0.0.0.0.in-addr.arpa",
-    ],
-)
-def test_a_name_that_spells_no_whole_address_has_none(name: str) -> None:
-    assert address_of_pointer(queried(name, "PTR")) is None
-
-
 def test_types_and_rcodes_have_their_usual_names() -> None:
     for text in ("A", "NS", "SOA", "PTR", "MX", "TXT", "AAAA", "SRV", "NAPTR", "SMIMEA", "HIP", "SVCB", "HTTPS", "ANY"):
         assert type_name(dns.rdatatype.from_text(text)) == text
@@ -499,7 +468,6 @@ def check_total(wire: bytes, tcp: bool) -> None:
             assert reply[12 : result.question_end] == wire[12 : result.question_end]
             dns.message.from_wire(reply)
         dns.message.from_wire(answer(result, ADDRESSES, 1))
-        address_of_pointer(result)
         assert type_name(result.qtype)
     elif isinstance(result, Bad):
         assert len(result.reply) <= len(wire)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shim.judge.names import DOH_CANARY, NameKind, host_of, kind_of, labels_of, suffix_of
+from shim.judge.names import DOH_CANARY, NameKind, address_of_reverse, host_of, kind_of, labels_of, suffix_of
 from shim.protocol.dns import presentation
 
 V3 = "duckduckgogg42xjoc72x3sjasowoarfbgcmvfimaftt6twagswzczad"
@@ -186,3 +187,42 @@ def test_a_suffix_is_what_stands_behind_a_known_name(name: str, known: set[str],
 )
 def test_the_host_behind_a_port(name: str, host: str) -> None:
     assert host_of(name) == host
+
+
+@given(st.ip_addresses())
+def test_a_reverse_name_is_its_address(address: IPv4Address | IPv6Address) -> None:
+    assert address_of_reverse(address.reverse_pointer) == address
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "in-addr.arpa",
+        "18.198.in-addr.arpa",
+        "1.2.3.4.5.in-addr.arpa",
+        "1.2.3.256.in-addr.arpa",
+        "1.2.3.04.in-addr.arpa",
+        "a.b.c.d.in-addr.arpa",
+        "1.2.3.4.in-addr.arpa.corp.lan",
+        "1.2.3.4.example.com",
+        "0." * 31 + "ip6.arpa",
+        "0." * 33 + "ip6.arpa",
+        "0." * 31 + "g.ip6.arpa",
+        "0." * 31 + "00.ip6.arpa",
+        "0." * 30 + "00.00.ip6.arpa",
+        r"0\.0.0.0.0.in-addr.arpa",
+        "www.example.com",
+        "in-addr.arpa",
+        "216.184.93.in-addr.arpa",
+        "300.216.184.93.in-addr.arpa",
+        "b._dns-sd._udp.34.216.184.93.in-addr.arpa",
+        "x.216.184.93.in-addr.arpa",
+        ip_address("2001:db8::1").reverse_pointer.replace("1.0", "g.0", 1),
+        ip_address("2001:db8::1").reverse_pointer[2:],
+        "é" + ip_address("2001:db8::1").reverse_pointer[1:],
+    ],
+)
+def test_any_other_name_is_none(name: str) -> None:
+    assert address_of_reverse(name) is None

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv6Address
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from stories import HERE, LISTENER, Story
 
 from shim.events import DnsQueried, LeakFound
 from shim.judge.advice import ADVICE_IDS
 from shim.judge.names import NameKind, kind_of
-from shim.judge.queries import ACTIONS, BY_KIND, address_of_reverse, of_query
+from shim.judge.queries import ACTIONS, BY_KIND, of_query
 from shim.model import Action, Confidence, DnsAnswer, DnsMode, LeakKind, Process
 
 ONION = "a" * 55 + "d"
@@ -130,27 +128,3 @@ def test_every_kind_and_every_answer_has_its_row() -> None:
     assert set(ACTIONS) == set(DnsAnswer)
     assert {shape.advice for shape in BY_KIND.values()} <= ADVICE_IDS
     assert {shape.kind for shape in BY_KIND.values()} == {LeakKind.DNS_QUERY, LeakKind.ONION_IN_DNS}
-
-
-@given(st.ip_addresses(v=4) | st.ip_addresses(v=6))
-def test_a_reverse_name_is_its_address(address: IPv4Address | IPv6Address) -> None:
-    assert address_of_reverse(address.reverse_pointer) == address
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "",
-        "www.example.com",
-        "in-addr.arpa",
-        "216.184.93.in-addr.arpa",
-        "300.216.184.93.in-addr.arpa",
-        "b._dns-sd._udp.34.216.184.93.in-addr.arpa",
-        "x.216.184.93.in-addr.arpa",
-        ip_address("2001:db8::1").reverse_pointer.replace("1.0", "g.0", 1),
-        ip_address("2001:db8::1").reverse_pointer[2:],
-        "é" + ip_address("2001:db8::1").reverse_pointer[1:],
-    ],
-)
-def test_any_other_name_is_none(name: str) -> None:
-    assert address_of_reverse(name) is None

@@ -28,7 +28,7 @@ from shim.judge.hosts import is_local_address, number
 from shim.judge.issued import LIVE_S
 from shim.judge.ledger import Ledger
 from shim.judge.memory import MIN_AGE_S
-from shim.judge.names import NameKind, kind_of
+from shim.judge.names import NameKind, address_of_reverse, kind_of
 from shim.judge.overheard import Overheard
 from shim.judge.probes import Probes
 from shim.judge.queries import (
@@ -39,7 +39,6 @@ from shim.judge.queries import (
     REVERSE_LOCAL,
     REVERSE_REACHED,
     Shape,
-    address_of_reverse,
     of_query,
 )
 from shim.judge.recent import Recent

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container
 from enum import StrEnum
+from ipaddress import IPv4Address, IPv6Address
 
 from shim.judge.hosts import canonical_name, is_local_name
 
@@ -104,6 +105,19 @@ def host_of(name: str) -> str:
     likewise.
     """
     return _PORT_PREFIX.sub("", canonical_name(name))
+
+
+def address_of_reverse(name: str) -> IPv4Address | IPv6Address | None:
+    """The address that a name under in-addr.arpa or ip6.arpa spells in full; None for any other name."""
+    labels = name.split(".")
+    try:
+        if labels[4:] == ["in-addr", "arpa"]:
+            return IPv4Address(".".join(labels[3::-1]))
+        if labels[32:] == ["ip6", "arpa"] and all(len(label) == 1 for label in labels[:32]):
+            return IPv6Address(bytes.fromhex("".join(labels[31::-1])))
+    except ValueError:
+        pass
+    return None
 
 
 def labels_of(name: str) -> list[str]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
 
 from shim.events import DnsQueried, LeakFound
 from shim.judge import advice
@@ -92,16 +91,3 @@ def of_query(event: DnsQueried, shape: Shape, finding: str) -> LeakFound:
         process=event.process,
         process_reason=event.process_reason,
     )
-
-
-def address_of_reverse(name: str) -> IPv4Address | IPv6Address | None:
-    """The address that a name under in-addr.arpa or ip6.arpa spells in full; None for any other name."""
-    labels = name.split(".")
-    try:
-        if labels[4:] == ["in-addr", "arpa"]:
-            return IPv4Address(".".join(labels[3::-1]))
-        if labels[32:] == ["ip6", "arpa"] and all(len(label) == 1 for label in labels[:32]):
-            return IPv6Address(bytes.fromhex("".join(labels[31::-1])))
-    except ValueError:
-        pass
-    return None

@@ -159,19 +159,6 @@ def rcode_name(rcode: int) -> str:
         return f"RCODE{rcode}"
 
 
-def address_of_pointer(query: Query) -> IPv4Address | IPv6Address | None:
-    """The address that a name under in-addr.arpa or ip6.arpa spells in full; None for any other name."""
-    labels = query.name.split(".")
-    try:
-        if labels[4:] == ["in-addr", "arpa"]:
-            return IPv4Address(".".join(labels[3::-1]))
-        if labels[32:] == ["ip6", "arpa"] and all(len(label) == 1 for label in labels[:32]):
-            return IPv6Address(bytes.fromhex("".join(labels[31::-1])))
-    except ValueError:
-        pass
-    return None
-
-
 def refuse(query: Query, rcode: Rcode) -> bytes:
     """No but `rcode`. NXDOMAIN comes without a SOA record, so that nobody caches it (RFC 2308 section 5)."""
     return _reply(query.wire, query.question_end, rcode, edns=query.edns_size is not None)

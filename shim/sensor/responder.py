@@ -13,6 +13,7 @@ from typing import Protocol
 
 from shim.events import DnsQueried, Event, Fault
 from shim.judge.answering import Plan
+from shim.judge.names import address_of_reverse
 from shim.model import Answer, Command, DnsAnswer, DnsMode, Host, Peer, Reply, Request
 from shim.model import Protocol as Spoken
 from shim.policy import DnsPolicy
@@ -140,7 +141,7 @@ class Responder:
 
     def _plan(self, asked: Asked) -> bytes | None:
         query = asked.query
-        pointer = dns.address_of_pointer(query) if query.qtype == dns.TYPE_PTR else None
+        pointer = address_of_reverse(query.name) if query.qtype == dns.TYPE_PTR else None
         plan = self._bench.plan(query.name, query.qtype, pointer)
         if plan is REFUSE:
             return self._refuse(asked, _BY_NAME[self._bench.dns.refusal])
