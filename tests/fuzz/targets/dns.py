@@ -61,8 +61,8 @@ class Sensor:
     def ask(self, wire: bytes, transport: str) -> bytes:
         """The one reply, whenever it came; NOTHING when there is none."""
         reply = self.responder.handle(wire, PEER, "127.0.0.1:53", transport, self.delivered.append)
-        for done in self.waiting:
-            done(self.answer)
+        while self.waiting:
+            self.waiting.pop(0)(self.answer)
         assert [type(event) for event in self.events] == [DnsQueried], self.events
         assert len(self.delivered) == (reply is None)
         return self.delivered[0] if reply is None else reply
