@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -91,6 +92,20 @@ def test_who_does_not_use_it_does_not_notice_it(tmp_path: Path) -> None:
     )
     done = pytest_run(project(tmp_path, tests))
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("page", ["continuous.md", "ja/continuous.md"])
+def test_the_workflow_on_the_page_is_that_of_the_example(page: str) -> None:
+    """What it uses, at which version, and what it is allowed: least where nothing more is needed."""
+    workflow = (EXAMPLE / ".github" / "workflows" / "leaks.yml").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    steps = re.findall(r"^ *- ((?:uses|run): .+)$", text, re.MULTILINE)
+    assert (
+        len(steps) >= 7 and [step for step in steps if step not in workflow.replace("run: sudo", "- run: sudo")] == []
+    )
+    assert all(re.fullmatch(r"[\w./-]+@v\d+", action) for action in re.findall(r"uses: (\S+)", workflow))
+    assert workflow.count("\npermissions:\n  contents: read\n") == 1
+    assert re.findall(r"(\S+): write", workflow) == ["security-events"]
 
 
 def test_pytest_finds_it_by_itself() -> None:
