@@ -18,9 +18,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import prepare
+import publish
 from cost import machine_busy, settle, tree_cpu
 from figures import Spread
 from peers import LOOPBACK, ROOT, Peer, free_port
@@ -173,7 +175,12 @@ def markdown(runs: list[Run], servers: list[Server], left_out: dict[str, str]) -
             about = [server.peer.name, server.peer.version, f"{rate.median:,.0f}"]
             rows.append([*about, f"{cost.median:.1f} ({cost.least:.1f})", str(ratio or "–"), str(lost)])
     heads = ["server", "version", "queries/s", "CPU µs/query (least)", f"queries/CPU s × {BASE}", "lost"]
-    text = table(heads, rows, words=2)
+    rounds = 1 + max((run.round for run in runs), default=-1)
+    foreign = Spread.of([run.foreign_share for run in runs])
+    said = f"Measured {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {rounds} interleaved rounds"
+    if foreign:
+        said += f"; dnsperf and anything else on the machine took {100 * foreign.median:.0f} % of one core meanwhile"
+    text = f"{said}. Goal: {GOAL:g} × {BASE}.\n\n" + table(heads, rows, words=2)
     return text + "".join(f"\n\nLeft out: {name} ({why})." for name, why in left_out.items())
 
 
@@ -183,7 +190,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=2.0, help="length of one run")
     parser.add_argument("--peers", default=",".join(ROWS), help="comma-separated")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every run")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table")
+    parser.add_argument("--publish", action="store_true", help="put the table into docs/benchmarks.md")
     chosen = parser.parse_args()
     chosen.peers = chosen.peers.split(",")
     if unknown := [name for name in chosen.peers if name not in ROWS]:
@@ -206,8 +213,8 @@ def main() -> int:
         text = markdown(runs, servers, left_out)
     if chosen.json:
         chosen.json.write_text(json.dumps([asdict(run) for run in runs], indent=1) + "\n")
-    if chosen.markdown:
-        chosen.markdown.write_text(text + "\n")
+    if chosen.publish:
+        publish.between(ROOT / "docs" / "benchmarks.md", "dns", text)
     print(text)
     return 0
 
