@@ -3,6 +3,7 @@
 # make lint   ruff, mypy --strict
 # make fuzz   every reader of foreign bytes, fuzzed                    SECONDS=600 ARGS='--keep session'
 # make bench  the benchmarks                                           ARGS=
+# make bench-docs  the same, with all figures put into docs/benchmarks.md
 # make load   20,000 tunnels at once, 100,000 connections in a row    ARGS='--tunnels 3000'
 # make soak   ten minutes of random ends, looked at for what is left  ARGS='--seconds 3600'
 # make survey every client of the catalogue that is installed, into docs/survey
@@ -14,7 +15,7 @@
 # PYTHON=...  an interpreter of your choice, 3.11 or newer
 
 .DELETE_ON_ERROR:
-.PHONY: run test lint fuzz bench load soak survey lock audit sbom docs clean
+.PHONY: run test lint fuzz bench bench-docs load soak survey lock audit sbom docs clean
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -57,6 +58,11 @@ sbom: .venv/.installed-dev
 
 bench: .venv/.installed-dev
 	$(BIN)/python bench/run.py $(ARGS)
+
+bench-docs: .venv/.installed-dev
+	$(BIN)/python bench/run.py --publish $(ARGS)
+	$(BIN)/python bench/workers.py --publish
+	$(BIN)/python bench/dns.py --rounds 3 --seconds 1 --publish
 
 load: .venv/.installed-dev
 	@cd tests && ../$(BIN)/python -m load tunnels row $(ARGS)
