@@ -39,7 +39,7 @@ QUIET_S = 0.02
 DESCRIPTORS = 36
 """Open in each bystander: with 300 of them, as many as on a desktop (10,800)."""
 
-SERVERS = 10
+SERVERS = 12
 """One for each test; each has a process of its own that looks, forked before there are threads."""
 
 HEAD = (

@@ -18,7 +18,7 @@ import pytest
 from rig.programs import missing
 from rig.shim import ROOT, environment
 
-from shim.sandbox import PARTS, offered
+from shim.sandbox import PARTS, landlock, offered
 from shim.sandbox.filters import SENSOR, WITNESS, WORKER
 from shim.sandbox.privileges import DAC_READ_SEARCH, SYS_PTRACE
 from shim.sandbox.seccomp import ALLOW, Filter, assemble, fail
@@ -244,6 +244,49 @@ def test_the_hot_calls_are_decided_by_their_number() -> None:
     """The kernel's bitmap answers for these; what is left to the program is one call of a connection, or cheap."""
     hot = {"accept4", "connect", "recvfrom", "epoll_ctl", "epoll_wait", "splice", "close", "shutdown", "setsockopt"}
     assert not hot & (WORKER.by_argument.keys() | WORKER.by_number.keys())
+
+
+# --- older kernels ----------------------------------------------------------------------------------------------------
+
+OLDER = """
+import json, os, socket, sys
+from shim.sandbox import landlock, privileges
+abi, writable, taken, port = int(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
+privileges.no_new_privs()
+landlock.restrict(abi, [writable], [port])
+def may(attempt):
+    try:
+        attempt()
+    except OSError as error:
+        return type(error).__name__ not in ("PermissionError",)
+    return True
+def connect(to):
+    with socket.socket() as sock:
+        sock.connect(("127.0.0.1", to))
+with socket.create_server(("127.0.0.1", 0)) if abi < 4 else socket.socket() as other:
+    elsewhere = other.getsockname()[1] if abi < 4 else port + 1
+    print(json.dumps([
+        may(lambda: open(taken).read()), may(lambda: open(taken, "w")), may(lambda: open(writable + "/new", "w")),
+        may(lambda: os.replace(writable + "/new", writable + "/state")), may(lambda: os.execv(taken, [taken])),
+        may(lambda: connect(port)), may(lambda: connect(elsewhere)), may(lambda: os.kill(os.getppid(), 0)),
+    ]))
+"""
+
+
+@pytest.mark.parametrize("abi", [1, 2, 3, 4, 5, 6, 7])
+def test_each_version_of_landlock_gives_what_it_knows(abi: int, tmp_path: Path) -> None:
+    if landlock.version() < abi:
+        missing(f"needs Landlock of version {abi}")
+    (tmp_path / "free").mkdir()
+    taken = tmp_path / "taken"
+    taken.touch(mode=0o755)
+    with socket.create_server(("127.0.0.1", 0)) as upstream:
+        words = [str(abi), str(tmp_path / "free"), str(taken), str(upstream.getsockname()[1])]
+        done = subprocess.run(
+            [sys.executable, "-c", OLDER, *words], cwd=ROOT, capture_output=True, text=True, timeout=20, check=False
+        )
+    files, ports, scopes = [True, False, True, True, False], [True, abi < 4], [abi < 6]
+    assert done.stdout and json.loads(done.stdout) == files + ports + scopes, done.stderr
 
 
 # --- capabilities -----------------------------------------------------------------------------------------------------
