@@ -1,8 +1,9 @@
 """All targets for so many seconds, side by side on the cores there are; then what each has reached.
 
-    python -m fuzz.campaign --seconds 120 [--keep] [NAME ...]
+    python -m fuzz.campaign --seconds 120 [--seed 1] [--keep] [NAME ...]
 
-What was found is kept in `.fuzz` and gone on from; `--keep` puts the few inputs that reach everything on the shelf.
+What was found is kept in `.fuzz` and gone on from; `--keep` puts the few inputs that reach everything on the shelf. From
+the same beginning a seed gives the same inputs, so that a change is to blame for what breaks.
 Exit status: 0 nothing broke; 1 something did, and its input is named; 2 there is no fuzzer.
 """
 
@@ -50,6 +51,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("names", nargs="*", choices=[[], *NAMES], metavar="NAME")
     parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", action="store_true")
     arguments = parser.parse_args()
     if find_spec("atheris") is None:
@@ -62,16 +64,16 @@ def main() -> int:
         # The longest first, so that none is left running alone.
         ordered = sorted(names, key=lambda name: -SHARES.get(name, 1))
         seconds = {name: max(LEAST_S, int(share * SHARES.get(name, 1))) for name in names}
-        results = list(pool.map(lambda name: fuzz(name, seconds[name], arguments.keep), ordered))
+        results = list(pool.map(lambda name: fuzz(name, seconds[name], arguments.seed, arguments.keep), ordered))
     return report(results)
 
 
-def fuzz(name: str, seconds: int, keep: bool) -> Result:
+def fuzz(name: str, seconds: int, seed: int, keep: bool) -> Result:
     """One target, from what is kept of it."""
     folder, log = PLACE / name, PLACE / f"{name}.log"
     unpack(name, folder)
     before = set(PLACE.glob(f"{name}-*"))
-    command = [sys.executable, "-m", "fuzz", name, str(folder), f"-max_total_time={seconds}", *FLAGS]
+    command = [sys.executable, "-m", "fuzz", name, str(folder), f"-max_total_time={seconds}", f"-seed={seed}", *FLAGS]
     with log.open("wb") as file:
         ended = subprocess.run(
             [*command, f"-artifact_prefix={PLACE}/{name}-"], cwd=TESTS, stdout=file, stderr=file, check=False
