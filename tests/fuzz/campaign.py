@@ -2,7 +2,7 @@
 
     python -m fuzz.campaign --seconds 120 [--seed 1] [--keep] [NAME ...]
 
-What was found is kept in `.fuzz` and gone on from; `--keep` puts the few inputs that reach everything on the shelf. From
+What was found is kept in `.fuzz` and gone on from; `--keep` puts the few inputs that reach it all on the shelf. From
 the same beginning a seed gives the same inputs, so that a change is to blame for what breaks.
 Exit status: 0 nothing broke; 1 something did, and its input is named; 2 there is no fuzzer.
 """
