@@ -4,7 +4,7 @@
 # make fuzz   every reader of foreign bytes, fuzzed                    SECONDS=600 ARGS='--keep session'
 # make bench  the benchmarks                                           ARGS=
 # make bench-docs  the same, with all figures put into docs/benchmarks.md
-# make load   20,000 tunnels at once, 100,000 connections in a row    ARGS='--tunnels 3000'
+# make load   20,000 tunnels, 5,000 half handshakes, 100,000 in a row  ARGS='--tunnels 3000'
 # make soak   ten minutes of random ends, looked at for what is left  ARGS='--seconds 3600'
 # make survey every client of the catalogue that is installed, into docs/survey
 # make lock   pins the dependencies again, by hash: needs uv             ARGS=--upgrade
@@ -65,7 +65,7 @@ bench-docs: .venv/.installed-dev
 	$(BIN)/python bench/dns.py --rounds 3 --seconds 1 --publish
 
 load: .venv/.installed-dev
-	@cd tests && ../$(BIN)/python -m load tunnels row $(ARGS)
+	@cd tests && ../$(BIN)/python -m load tunnels half row $(ARGS)
 
 soak: .venv/.installed-dev
 	@cd tests && ../$(BIN)/python -m load soak $(ARGS)

@@ -242,7 +242,7 @@ def test_a_bad_file_at_every_hangup_while_bytes_pass(kind: str, upstream: Upstre
         serves(shim)
 
 
-@pytest.mark.parametrize("option", ["--socks", "--http"])
+@pytest.mark.parametrize("option", ["--socks", "--http", "--dns"])
 def test_an_address_that_is_taken_ends_the_start_before_anything_is_served(option: str, upstream: Upstream) -> None:
     with Shim(upstream=upstream.address) as other:
         argv = [*program(), "run", "--socks", "127.0.0.1:0", option, other.socks, "--upstream", upstream.address]

@@ -1,4 +1,4 @@
-"""`python -m load [tunnels] [row] [soak]`: the long runs, with a verdict each; exit status 1 if one went wrong.
+"""`python -m load [tunnels] [half] [row] [soak]`: the long runs, with a verdict each; exit status 1 if one went wrong.
 
 Judges by counts; memory and rates are printed as measured.
 """
@@ -14,9 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
+from rig.wire import tunnel5
+
 from load.crowds import Told, far, held, lived
 from load.watched import Watched
 
+PARTS = ["tunnels", "half", "row", "soak"]
 SPARE_PIPES = 32
 PER_PROCESS = 9000
 """Tunnels of one worker, two descriptors each, where a process may have 20,000."""
@@ -25,6 +28,7 @@ FLAT = 1.05
 """Memory at the end of a soak against memory after its first fifth."""
 
 SLICE_S = 10.0
+TIMED = 1000
 WARM = 30_000
 """Findings before a soak: what is remembered of them, two times 8,192 at most, is full then and grows no more."""
 
@@ -50,6 +54,37 @@ def tunnels(count: int, folder: Path) -> str:
         f"{there} tunnels at once in {workers} processes, opened in {took:.0f} s, {each:.2f} KiB each, all still "
         f"echoing; afterwards {_mib(before.resident_kib)} -> {_mib(after.resident_kib)}, nothing left"
     )
+
+
+def half(count: int, folder: Path) -> str:
+    """How long one tunnel takes after another, from connect to echo, alone and beside so many begun handshakes."""
+    config = folder / "half.toml"
+    config.write_text(f"[limits]\nhandshakes = {2 * count}\nhandshake_timeout_s = 300\n")
+    with far() as upstream, Watched(folder, "--upstream", upstream, "--config", str(config)) as shim:
+        _timed(shim.socks)
+        alone = _timed(shim.socks)
+        with held(shim.socks, count, 2, "half"):
+            beside = _timed(shim.socks)
+        again = _timed(shim.socks)
+        shim.settle(4 * TIMED + count)
+        _end(shim)
+    ratios = " and ".join(f"{b / (a + c) * 2:.2f}" for a, b, c in zip(alone, beside, again, strict=True))
+    return (
+        f"one tunnel takes {alone[0]:.0f} us (95 of 100 at most {alone[1]:.0f}) alone, "
+        f"{beside[0]:.0f} ({beside[1]:.0f}) beside {count} half handshakes, {again[0]:.0f} ({again[1]:.0f}) afterwards: {ratios} times as long"
+    )
+
+
+def _timed(socks: str) -> tuple[float, float]:
+    """Median and 95th percentile, in microseconds."""
+    took = []
+    for _ in range(TIMED):
+        began = time.perf_counter()
+        with tunnel5(socks, b"echo.test", 80) as client:
+            client.send(b"x")
+            assert client.read(1) == b"x"
+            took.append((time.perf_counter() - began) * 1e6)
+    return median(took), sorted(took)[TIMED * 95 // 100]
 
 
 def row(count: int, folder: Path) -> str:
@@ -113,13 +148,15 @@ def _mib(kib: float) -> str:
 def main() -> int:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(prog="python -m load")
-    parser.add_argument("what", nargs="*", choices=["tunnels", "row", "soak"], default=["tunnels", "row", "soak"])
+    parser.add_argument("what", nargs="*", choices=PARTS, default=PARTS)
     parser.add_argument("--tunnels", type=int, default=20_000)
+    parser.add_argument("--handshakes", type=int, default=5000)
     parser.add_argument("--connections", type=int, default=100_000)
     parser.add_argument("--seconds", type=float, default=600)
     asked = parser.parse_args()
     runs: dict[str, Callable[[Path], str]] = {
         "tunnels": lambda folder: tunnels(asked.tunnels, folder),
+        "half": lambda folder: half(asked.handshakes, folder),
         "row": lambda folder: row(asked.connections, folder),
         "soak": lambda folder: soak(asked.seconds, folder),
     }

@@ -52,16 +52,16 @@ def far(processes: int = 1) -> Iterator[str]:
 
 
 @contextmanager
-def held(socks: str, count: int, crowds: int, patience_s: float = 300) -> Iterator[int]:
-    """So many tunnels, open; each must still echo when the context ends."""
-    processes = [_start("near", socks, str(10 + number), "hold", str(count // crowds)) for number in range(crowds)]
+def held(socks: str, count: int, crowds: int, how: str = "hold", patience_s: float = 300) -> Iterator[int]:
+    """So many tunnels, open; each must still echo when the context ends. `how` may be `half`: begun handshakes."""
+    processes = [_start("near", socks, str(10 + number), how, str(count // crowds)) for number in range(crowds)]
     try:
         yield sum(_line(process)["held"] for process in processes)
         alive = 0
         for process in processes:
             out, _ = process.communicate("", timeout=patience_s)
             alive += json.loads(out)["alive"]
-        assert alive == count // crowds * crowds, f"{alive} tunnels of {count} still echo"
+        assert alive == count // crowds * crowds, f"{alive} of {count} are still there"
     finally:
         for process in processes:
             process.kill()

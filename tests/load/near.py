@@ -1,5 +1,6 @@
 """A crowd of clients as a program: `python -m load.near SOCKS NET hold COUNT`, or
-`… live SECONDS COUNT AT_ONCE SEED [DNS]`; in place of `live`, `warm` for such only as lead to a finding.
+`… live SECONDS COUNT AT_ONCE SEED [DNS]`; in place of `hold`, `half` for handshakes that stop after their first byte,
+in place of `live`, `warm` for such lives only as lead to a finding.
 
 They come from the addresses of 127.NET.0.0/24 in turn. Every byte that comes back is compared. Prints one line of JSON.
 """
@@ -127,6 +128,13 @@ class Crowd:
             await client.ask(b"held.test")
             await client.echo(64)
             held.append(client)
+        return held
+
+    async def hold_half(self, count: int) -> list[Client]:
+        """Handshakes that have begun."""
+        held = [await self.join() for _ in range(count)]
+        for client in held:
+            client.writer.write(GREETING[:1])
         return held
 
     async def small(self) -> None:
@@ -273,6 +281,14 @@ async def _hold(crowd: Crowd, count: int) -> None:
     _print(alive=len(held))
 
 
+async def _hold_half(crowd: Crowd, count: int) -> None:
+    held = await crowd.hold_half(count)
+    _print(held=len(held))
+    await asyncio.to_thread(sys.stdin.read)
+    still = sum(not client.reader.at_eof() for client in held)
+    _print(alive=still)
+
+
 async def _live(crowd: Crowd, seconds: float, count: int, at_once: int) -> None:
     await crowd.live(seconds, count, at_once)
     _print(came=crowd.came, whole=crowd.whole, bytes=crowd.bytes, failed=len(crowd.errors), errors=crowd.errors[:5])
@@ -287,6 +303,8 @@ def main() -> None:
     where, net, what, *numbers = sys.argv[1:]
     if what == "hold":
         uvloop.run(_hold(Crowd(where, net), int(numbers[0])))
+    elif what == "half":
+        uvloop.run(_hold_half(Crowd(where, net), int(numbers[0])))
     else:
         seconds, count, at_once, seed, *dns = numbers
         random.seed(int(seed))
