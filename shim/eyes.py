@@ -29,10 +29,6 @@ class Eyes:
         """Look up who is behind a connection; `then` runs once that is known, or has taken too long."""
         self._attributor.identify(conn, of_connection(sock), None if then is None else lambda _sighting: then())
 
-    def holder(self, conn: str, sock: socket) -> Process | None:
-        """Who is behind a connection, if that can be said at once. If not, it is looked up for the next one."""
-        return self._attributor.at_once(conn, of_connection(sock))
-
     def owner(self, conn: str, sock: socket, then: Callable[[Process | None, Sought], None]) -> None:
         """The same where everything hangs on the answer, so that it is waited for as long as it may come."""
         self._attributor.identify(

@@ -130,7 +130,6 @@ class Service:
             self._eyes = Eyes(self._attributor)
             self._plane.identify = self._eyes.connection
             self._plane.whose = self._eyes.owner
-            self._plane.glance = self._eyes.holder
         self._control = self._new_control(loop)
         self._listeners: list[Listener] = []
         self._keeper: UpstreamKeeper | None = None

@@ -9,7 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from rig.wire import GREETING, NO_AUTH
 from shim.address import Address
 from shim.errors import ListenError
 from shim.events import ConnectionClosed, ConnectionRefused, HandshakeFailed, ListenerPaused
-from shim.model import Peer, Process
+from shim.model import Peer, Process, Sought
 from shim.protocol.socks_server import SocksServer
 from shim.proxy import listener
 from shim.proxy.listener import ACCEPTS, Listener, bind, bound_address, close_listener
@@ -141,31 +141,71 @@ def test_beyond_a_limit_a_connection_is_refused_and_ended_once(plane: Listening,
     assert plane.greets(fourth), "the place that became free is not given away"
 
 
-def test_beyond_half_one_program_gets_its_share_and_others_theirs(plane: Listening) -> None:
-    """Those below half are not looked at, and who cannot be told is not held to it."""
+Then = Callable[[Process | None, Sought], None]
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_beyond_half_one_program_gets_its_share_and_others_theirs(at_once: bool, plane: Listening) -> None:
+    """Those below half are not looked at, and all who cannot be told have one share together."""
     plane.listen(limits=Limits(connections_per_client=8, connections_per_process=2))
     looked_at: list[str] = []
+    waiting: list[tuple[Then, Process | None]] = []
     who: list[Process | None] = [HOG]
 
-    def glance(conn: str, _sock: object) -> Process | None:
+    def whose(conn: str, _sock: object, then: Then) -> None:
         looked_at.append(conn)
-        return who[0]
+        if at_once:
+            then(who[0], Sought.ENDED)
+        else:
+            waiting.append((then, who[0]))
 
-    plane.plane.glance = glance
+    def arrive() -> list[str]:
+        """Let the look-ups end; the limits of those who have been refused."""
+        plane.settle()
+        for then, process in waiting:
+            then(process, Sought.ENDED)
+        waiting.clear()
+        plane.settle()
+        return [event.limit for event in plane.of(ConnectionRefused)]
+
+    plane.plane.whose = whose
     clients = [plane.connect() for _ in range(7)]
-    plane.settle()
+    assert arrive() == ["connections_per_process"]
     assert looked_at == ["c5", "c6", "c7"]
-    assert [(event.conn, event.limit) for event in plane.of(ConnectionRefused)] == [("c7", "connections_per_process")]
+    assert clients[6].recv(1) == b""
     who[0] = OTHER
-    assert plane.greets(plane.connect())
+    other = plane.connect()
+    assert arrive() == ["connections_per_process"]
+    assert plane.greets(other)
     clients[4].close()
     plane.settle()
     who[0] = HOG
-    assert plane.greets(plane.connect()), "the place that became free"
-    clients[0].close()
-    plane.settle()
+    again = plane.connect()
+    assert arrive() == ["connections_per_process"], "the place that became free"
+    assert plane.greets(again)
     who[0] = None
-    assert plane.greets(plane.connect())
+    for client in clients[:3]:
+        client.close()
+    plane.settle()
+    unknown = [plane.connect() for _ in range(3)]
+    assert arrive() == ["connections_per_process"] * 2
+    assert [plane.greets(client) for client in unknown[:2]] == [True, True]
+    for event in plane.of(ConnectionRefused):
+        assert [end.reason for end in plane.of(ConnectionClosed) if end.conn == event.conn] == ["limit"]
+
+
+def test_who_leaves_before_its_program_is_known_is_not_counted(plane: Listening) -> None:
+    plane.listen(limits=Limits(connections_per_client=2, connections_per_process=1))
+    waiting: list[Then] = []
+    plane.plane.whose = lambda _conn, _sock, then: waiting.append(then)
+    first, second = plane.connect(), plane.connect()
+    plane.settle()
+    second.close()
+    plane.settle()
+    for then in waiting:
+        then(HOG, Sought.ENDED)
+    assert not plane.plane.quota._programs
+    assert plane.greets(first)
 
 
 @pytest.mark.parametrize(

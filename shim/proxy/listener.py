@@ -14,13 +14,14 @@ import struct
 import time
 from _socket import socket as Socket
 from collections.abc import Callable
+from functools import partial
 
 from shim.address import Address
 from shim.errors import ListenError
 from shim.events import ConnectionRefused, ListenerPaused
-from shim.model import Peer
+from shim.model import Peer, Process, Sought
 from shim.protocol import ServerCodec
-from shim.proxy.plane import Glance, Plane, Ticket
+from shim.proxy.plane import Plane, Ticket
 from shim.proxy.poller import IN
 from shim.proxy.session import Session
 
@@ -102,26 +103,35 @@ class Listener:
         if limit is not None:
             self._make_room(ticket.started)
             limit = plane.quota.exceeded(ticket.key)
-        if limit is None and plane.glance is not None and plane.quota.is_pressed(ticket.key):
-            limit = self._of_program(ticket, sock, plane.glance)
-        if limit is None:
-            return self._begin(Session(plane, ticket, sock, self._codec(), self.address))
-        plane.publish(ConnectionRefused(time.time(), ticket.conn, peer, limit))
-        sock.close()
-        plane.quota.established()
-        ticket.end(0, 0, "limit")
-        return True
+        if limit is not None:
+            self._refuse(ticket, limit)
+            sock.close()
+            plane.quota.established()
+            ticket.end(0, 0, "limit")
+            return True
+        begun = self._begin(Session(plane, ticket, sock, self._codec(), self.address))
+        if begun and plane.whose is not None and plane.quota.is_pressed(ticket.key):
+            plane.whose(ticket.conn, sock, partial(self._weigh, ticket, sock.fileno()))
+        return begun
 
-    def _of_program(self, ticket: Ticket, sock: Socket, glance: Glance) -> str | None:
-        """Half is taken: count the connection with its program, if that is known. The limit that it exceeds, if any."""
-        process = glance(ticket.conn, sock)
-        if process is None:
-            return None
-        program = process.pid, process.start
+    def _weigh(self, ticket: Ticket, fd: int, process: Process | None, _sought: Sought) -> None:
+        """Half is taken: count the connection with its program once that is known, and end it if that has too many.
+
+        Those whose program cannot be told count as one: nobody is spared for being hard to find.
+        """
+        if ticket.ended:
+            return
+        program = ticket.key if process is None else (process.pid, process.start)
         limit = self._plane.quota.admit_program(program)
         if limit is None:
             ticket.program = program
-        return limit
+            return
+        if (owner := self._plane.poller.owner(fd)) is not None:
+            self._refuse(ticket, limit)
+            owner.abort("limit")
+
+    def _refuse(self, ticket: Ticket, limit: str) -> None:
+        self._plane.publish(ConnectionRefused(time.time(), ticket.conn, ticket.peer, limit))
 
     def _begin(self, session: Session) -> bool:
         try:

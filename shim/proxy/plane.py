@@ -44,9 +44,6 @@ class Bench(Protocol):
 Identify = Callable[[str, Socket, Callable[[], None] | None], None]
 """Look up who is behind a connection, and call back once that is known or has taken too long for a refusal to wait."""
 
-Glance = Callable[[str, Socket], Process | None]
-"""Who is behind a connection, if that can be said at once; if it cannot, the next one from there can be told."""
-
 Opened = Callable[[Socket, Address, Request], None]
 """A socket is being connected to the upstream, to make this request by it."""
 
@@ -62,7 +59,6 @@ class Plane:
         "_prefix",
         "bench",
         "buffer",
-        "glance",
         "identify",
         "opened",
         "pipelining",
@@ -101,7 +97,6 @@ class Plane:
         self.pipelining = True
         self.identify: Identify | None = None
         self.whose: Whose | None = None
-        self.glance: Glance | None = None
         """None where nobody looks up programs."""
         self.opened: Opened | None = None
         """None where nobody asks which sockets are ours."""
@@ -117,19 +112,21 @@ class Plane:
 class Ticket:
     """One accepted connection: who it is, and its single end."""
 
-    __slots__ = ("conn", "key", "peer", "plane", "program", "started")
+    __slots__ = ("conn", "ended", "key", "peer", "plane", "program", "started")
 
     def __init__(self, plane: Plane, peer: Peer) -> None:
         self.plane = plane
         self.peer = peer
         self.key = peer.key
         self.conn = plane.next_id()
+        self.ended = False
         self.program: Program | None = None
         """Of a connection that was counted with its program, too."""
         self.started = time.monotonic()
 
     def end(self, sent: int, received: int, reason: str) -> None:
         """Publish the connection's one closing event. Called exactly once, by the last owner of its socket."""
+        self.ended = True
         plane = self.plane
         plane.quota.leave(self.key, self.program)
         seconds = time.monotonic() - self.started

@@ -76,6 +76,11 @@ class Poller:
         """Everyone with a socket registered, once each."""
         return list({id(owner): owner for owner in self._owners()}.values())
 
+    def owner(self, fd: int) -> Owner | None:
+        """Whoever serves `fd` at present."""
+        handler = self._handlers.get(fd)
+        return None if handler is None else handler.__self__  # type: ignore[attr-defined]
+
     def _owners(self) -> Iterator[Owner]:
         for handler in self._handlers.values():
             yield handler.__self__  # type: ignore[attr-defined]

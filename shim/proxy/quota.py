@@ -9,8 +9,8 @@ from typing import TypeVar
 K = TypeVar("K")
 
 
-Program = tuple[int, int | None]
-"""A process: its number, and when it was started."""
+Program = tuple[int, int | None] | str
+"""A process: its number, and when it was started; of those that cannot be told, their client."""
 
 
 @dataclass(frozen=True, slots=True)

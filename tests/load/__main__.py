@@ -71,7 +71,8 @@ def half(count: int, folder: Path) -> str:
     ratios = " and ".join(f"{b / (a + c) * 2:.2f}" for a, b, c in zip(alone, beside, again, strict=True))
     return (
         f"one tunnel takes {alone[0]:.0f} us (95 of 100 at most {alone[1]:.0f}) alone, "
-        f"{beside[0]:.0f} ({beside[1]:.0f}) beside {count} half handshakes, {again[0]:.0f} ({again[1]:.0f}) afterwards: {ratios} times as long"
+        f"{beside[0]:.0f} ({beside[1]:.0f}) beside {count} half handshakes, {again[0]:.0f} ({again[1]:.0f}) "
+        f"afterwards: {ratios} times as long"
     )
 
 
