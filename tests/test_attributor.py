@@ -20,7 +20,7 @@ from rig.senders import Sender, accepted, listening
 
 from shim.events import Event, Fault, HelperEnded, ProcessIdentified
 from shim.model import Process
-from shim.witness.attributor import IN_VAIN, Attributor
+from shim.witness.attributor import Attributor
 from shim.witness.clues import of_connection
 from shim.witness.desk import can_look, start
 from shim.witness.looking import BUSY, GONE, OFF, TIMEOUT, Sighting, Trace
@@ -204,42 +204,6 @@ async def test_the_first_clue_that_leads_to_a_socket_counts(bench: Bench) -> Non
     bench.attributor.identify("c1", clue(1), or_else=(clue(2), clue(3)))
     bench.attributor.identify("c2", clue(1), or_else=(clue(1),))
     assert sorted(await bench.told(2)) == [("c1", CURL, None), ("c2", None, GONE)]
-
-
-async def test_what_must_be_known_now_is_waited_for_and_nothing_else_is_lost(bench: Bench) -> None:
-    bench.looker.known = {clue(1): NAMED, clue(2): Sighting(None, GONE)}
-    async with asyncio.timeout(TIMEOUT_S):
-        while bench.attributor.at_once("c1", clue(1)) is None:  # a busy machine takes longer than it waits
-            await asyncio.sleep(0.001)
-    await asyncio.sleep(0.2)
-    before = len(bench.events)
-    bench.attributor.identify("c2", clue(2))
-    assert bench.attributor.at_once("c3", clue(1)) in (CURL, None)
-    await bench.until(lambda: ("c2", None, GONE) in bench.named())
-    assert bench.attributor.at_once("c4", None) is None
-    assert len(bench.events) >= before + 1
-
-
-async def test_what_takes_a_search_is_told_later_and_who_is_stuck_is_not_waited_for(bench: Bench) -> None:
-    for number in range(IN_VAIN):
-        assert bench.attributor.at_once(f"c{number}", clue(1)) is None
-    asked = bench.attributor._last
-    assert bench.attributor.at_once("c9", clue(1)) is None
-    assert bench.attributor._last == asked, "it is not even asked"
-    for _ in range(IN_VAIN):
-        bench.looker.results.put(NAMED)
-    assert {process for _, process, _ in await bench.told(IN_VAIN)} == {CURL}
-
-
-async def test_who_has_gone_is_not_waited_for() -> None:
-    ours, theirs = socket.socketpair()
-    bench = Bench(Scripted(), ours)
-    with closing(bench.attributor):
-        theirs.close()
-        for _ in range(3):
-            assert bench.attributor.at_once("c1", clue(1)) is None
-        await bench.until(lambda: not bench.attributor.available)
-        assert bench.ended == 1
 
 
 def threads() -> list[threading.Thread]:

@@ -7,7 +7,6 @@ process ends, names are missing until there is another one, and nothing else.
 from __future__ import annotations
 
 import asyncio
-import select
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,7 +14,6 @@ from socket import socket
 from typing import Final, Protocol
 
 from shim.events import Event, Fault, HelperEnded, ProcessIdentified
-from shim.model import Process
 from shim.witness import words
 from shim.witness.clues import Clue
 from shim.witness.looking import BUSY, GONE, OFF, TIMEOUT, Sighting
@@ -29,14 +27,6 @@ HOLD_S: Final = 0.02
 
 REPLY_HOLD_S: Final = 0.1
 """A DNS reply waits so long, which a search through all processes takes: who waits for an answer can then be named."""
-
-AT_ONCE_S: Final = 0.005
-"""The loop itself waits so long, where an answer counts only if it comes now: ten times what a glance takes."""
-
-IN_VAIN: Final = 8
-"""When it has waited in vain so often in a row, it does not wait for REST_S: the other side is stuck."""
-
-REST_S: Final = 0.5
 
 CAPACITY: Final = 1024
 """Questions without an answer at most. The other side bounds how many of them become searches."""
@@ -99,11 +89,6 @@ class Attributor:
         self._jobs: dict[int, _Job] = {}
         self._last = 0
         self._rest = b""
-        self._heard: list[Answer | Fault] = []
-        self._poll = select.poll()
-        self._patient_from = 0.0
-        self._in_vain = 0
-        self._broken = False
         """The other end has gone, which is about to be told."""
         self._sock: socket | None = None
         if sock is not None:
@@ -119,9 +104,6 @@ class Attributor:
         self._let_go()
         sock.setblocking(False)
         self._sock = sock
-        self._broken = False
-        self._poll = select.poll()
-        self._poll.register(sock, select.POLLIN)
         self._loop.add_reader(sock.fileno(), self._read)
 
     def prepare(self) -> None:
@@ -152,30 +134,6 @@ class Attributor:
         self._wait_for(job, self._last)
         if then is not None:
             job.hold = self._loop.call_later(within_s, job.release, _LATE)
-
-    def at_once(self, subject: str, clue: Clue | None) -> Process | None:
-        """Who it was, if the answer comes at once: the loop waits for it. If not, it is published later.
-
-        For the few cases in which nothing can go on before it is known.
-        """
-        now = time.monotonic()
-        if self._broken or now < self._patient_from or self._ask(clue, ()) is not None:
-            return None
-        number = self._last
-        while not self._broken and (left := now + AT_ONCE_S - time.monotonic()) > 0:
-            if self._poll.poll(left * 1000):
-                for said in self._receive():
-                    if isinstance(said, Answer) and said.number == number:
-                        self._in_vain = 0
-                        self._loop.call_soon(self._hear)
-                        return said.sighting.process
-                    self._heard.append(said)
-        self._in_vain += 1
-        if self._in_vain >= IN_VAIN:
-            self._in_vain, self._patient_from = 0, time.monotonic() + REST_S
-        self._wait_for(_Job(subject, None), number)
-        self._loop.call_soon(self._hear)
-        return None
 
     def close(self) -> None:
         """Ask no more; what is still open is told as timed out."""
@@ -211,8 +169,11 @@ class Attributor:
         job.timer = self._loop.call_later(self._timeout_s, self._settle, number, _LATE)
 
     def _read(self) -> None:
-        self._heard += self._receive()
-        self._hear()
+        for said in self._receive():
+            if isinstance(said, Fault):
+                self._publish(said)
+            else:
+                self._settle(said.number, said.sighting)
 
     def _receive(self) -> list[Answer | Fault]:
         """What has been said."""
@@ -230,18 +191,9 @@ class Attributor:
         except ValueError:
             data = b""
         if not data or len(self._rest) > MAX_LINE:
-            self._broken = True
             self._loop.remove_reader(self._sock.fileno())
             self._loop.call_soon(self._lost, self._sock)
         return said
-
-    def _hear(self) -> None:
-        heard, self._heard = self._heard, []
-        for said in heard:
-            if isinstance(said, Fault):
-                self._publish(said)
-            else:
-                self._settle(said.number, said.sighting)
 
     def _lost(self, sock: socket) -> None:
         """The process has ended, or says what nobody understands."""
