@@ -207,7 +207,7 @@ def test_a_machine_is_read_whole_and_left_as_it_is(tmp_path: Path) -> None:
     found = list(programs.look(Machine(tmp_path), {"HOME": "/home/u", "all_proxy": f"socks4://{SECRET}"}))
     told = {(remark.code, remark.status, dict(remark.fields).get("program", "")) for remark in found}
     assert told == {
-        ("program_leaks", Status.LEAK, "environment"),
+        ("variable_leaks", Status.LEAK, ""),
         ("program_leaks", Status.LEAK, "curl"),
         ("program_hands", Status.NOTE, "git"),
         ("program_hands", Status.NOTE, "firefox"),

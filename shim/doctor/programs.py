@@ -53,7 +53,12 @@ TORRCS = ("/etc/tor/torrc", "/etc/tor/torrc.d/*.conf", "~/.torrc")
 
 def look(machine: Machine, environ: Mapping[str, str]) -> Iterator[Remark]:
     """All that concerns a proxy; a program that has none set is not mentioned."""
-    yield from _told("environment", "environ", proxy_settings.environment(environ))
+    for setting in dict.fromkeys(proxy_settings.environment(environ)):
+        fields = (("setting", setting.text),)
+        if setting.leaks:
+            yield Remark("variable_leaks", Status.LEAK, fields, "environment")
+        else:
+            yield Remark("variable_hands", Status.NOTE, fields)
     for program, places in FILES.items():
         for place, text in machine.files(places, environ):
             yield from _unreadable(place) if text is None else _told(program, place, READERS[program](text))
@@ -73,9 +78,7 @@ def look(machine: Machine, environ: Mapping[str, str]) -> Iterator[Remark]:
 def _told(program: str, place: str, settings: Iterable[Setting]) -> Iterator[Remark]:
     for setting in dict.fromkeys(settings):
         fields = (("program", program), ("file", place), ("setting", setting.text))
-        if setting.leaks and program == "environment":
-            yield Remark("program_leaks", Status.LEAK, fields, "environment")
-        elif setting.leaks:
+        if setting.leaks:
             yield Remark("program_leaks", Status.LEAK, fields, "setup")
         else:
             yield Remark("program_hands", Status.NOTE, fields)  # the verdict is about the resolver unless one leaks
