@@ -8,16 +8,17 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from rig.advised import BY_ADDRESS, BY_QUERY, PRELOADED, SOCKS_PROXY_AGENT, TYPED, Case
+from rig.advised import BY_ADDRESS, BY_QUERY, PRELOADED, SOCKS_PROXY_AGENT, TOGETHER, TYPED, Case
 from rig.clients import Command, Program, Task, chromium, curl
 from rig.namespace import Namespace
 from rig.programs import missing, require_namespaces, require_program
 from rig.shim import ROOT, Line, Shim
-from rig.upstream import Upstream
+from rig.upstream import Behaviour, Upstream
 
 from shim.advice import table
 from shim.locale import catalogue
@@ -25,7 +26,11 @@ from shim.locale import catalogue
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(60)]
 
 ENGLISH, JAPANESE = catalogue("en"), catalogue("ja")
-HOSTS = {"page.test": "93.184.216.34", "hangup.test": "93.184.216.35"}
+CROWD = {case.program: case for case in TOGETHER}
+"""Different programs that look names up themselves, each of which asks for a host of its own."""
+
+OWN_HOSTS = {f"page.{number}.test": f"93.184.216.{100 + number}" for number in range(len(CROWD))}
+HOSTS = {"page.test": "93.184.216.34", "hangup.test": "93.184.216.35", **OWN_HOSTS}
 LAST, TYPED_HERE = "93.184.216.99", "93.184.216.98"
 TRIES = 5
 
@@ -61,6 +66,16 @@ class Bench:
                 break
         assert named, [line.get("process_reason") for line in found]
         return named[0]
+
+    def at_once(self, cases: dict[str, Case], folder: Path) -> list[Line]:
+        """The findings of all these programs, started together; each asks for its own host."""
+        mark = self.shim.mark()
+        with ThreadPoolExecutor(len(cases)) as pool:
+            runs = [pool.submit(self.run, case.before, host, folder / host) for host, case in cases.items()]
+        for run in runs:
+            run.result()
+        self._settle(folder)
+        return [line for line in self.shim.find("leak_found", mark) if not is_last(line)]
 
     def clean(self, case: Case, host: str, folder: Path) -> list[Line]:
         """What gives anything away in a program that does as it was advised. Its name must have gone to the proxy."""
@@ -127,6 +142,24 @@ def assert_advised(found: Line, case: Case) -> None:
 def test_a_program_that_looks_names_up(case: Case, listed: Bench, tmp_path: Path) -> None:
     assert_advised(listed.leaked(case, f"{case.service}.test", tmp_path / "before"), case)
     assert listed.clean(case, f"{case.service}.test", tmp_path / "after") == []
+
+
+def test_programs_at_once_are_never_mixed_up(listed: Bench, upstream: Upstream, tmp_path: Path) -> None:
+    """Each is named at least once, for its answer takes a second. One that is not is run again with all the others."""
+    upstream.behave |= dict.fromkeys(OWN_HOSTS.values(), Behaviour(delay_s=1.0))
+    cases = dict(zip(OWN_HOSTS, CROWD.values(), strict=True))
+    programs = {OWN_HOSTS[host]: case.program for host, case in cases.items()}
+    named: set[str] = set()
+    for number in range(TRIES):
+        (folder := tmp_path / str(number)).mkdir()
+        for line in listed.at_once(cases, folder):
+            expected = programs[line["destination"].rpartition(":")[0]]
+            if process := line["process"]:
+                assert (process.get("script") or process["name"]).startswith(expected)
+                named.add(expected)
+        if named == set(programs.values()):
+            break
+    assert named == set(programs.values())
 
 
 @pytest.mark.parametrize("case", BY_QUERY, ids=str)

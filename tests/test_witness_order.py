@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +17,7 @@ from rig.senders import listening
 from shim.witness.clues import Endpoint, Flow, of_connection
 from shim.witness.looking import GONE, NOT_PERMITTED, OTHER_NAMESPACE, Sighting, Trace
 from shim.witness.proc import Table
-from shim.witness.witness import FRESH, Witness
+from shim.witness.witness import ASKED_AGAIN, FRESH, Witness
 
 CLUE = Flow("tcp", Endpoint("127.0.0.1", 1), Endpoint("127.0.0.1", 2))
 """Nobody has ever had this connection."""
@@ -31,6 +32,8 @@ class Counted(Procfs):
         super().__init__(root)
         self.tables: list[int] = []
         self.closed: set[int] = set()
+        self.gone: set[int] = set()
+        """Inodes of sockets that the kernel has no more; it is asked only here, for the others do not exist."""
 
     def table(self, pid: int) -> Table:
         self.tables.append(pid)
@@ -53,11 +56,12 @@ def tree(tmp_path: Path) -> Counted:
 
 
 @pytest.fixture
-def witness(tree: Counted) -> Iterator[Witness]:
+def witness(tree: Counted, monkeypatch: pytest.MonkeyPatch) -> Iterator[Witness]:
     try:
         found = Witness(tree)
     except (AttributeError, OSError):
         pytest.skip("needs sock_diag (Linux)")
+    monkeypatch.setattr(found, "_is_gone", lambda trace: trace.inode in tree.gone)
     with closing(found):
         yield found
 
@@ -82,6 +86,24 @@ def test_all_are_looked_into_once(tree: Counted, witness: Witness) -> None:
 def test_one_walk_for_many(tree: Counted, witness: Witness) -> None:
     assert searched(witness, tree, 1100, 1120, 1149, 2149, 5) == [100, 120, 149, 149, None]
     assert sorted(tree.tables) == list(CROWD)
+
+
+def test_nobody_is_looked_into_for_a_socket_that_is_gone(tree: Counted, witness: Witness) -> None:
+    tree.gone.add(5)
+    assert searched(witness, tree, 5) == [None]
+    assert tree.tables == []
+    assert searched(witness, tree, 5, 1110) == [None, 110]
+
+
+def test_a_walk_ends_when_its_socket_has_gone_meanwhile(tree: Counted, witness: Witness) -> None:
+    for pid in range(200, 200 + 3 * ASKED_AGAIN):
+        tree.add(pid, "bystander")
+    ends = witness.search([Trace(CLUE, 5, 1000)], time.monotonic() + 10)
+    for _ in range(ASKED_AGAIN + 1):
+        assert next(ends) is None
+    tree.gone.add(5)
+    assert [end.sighting.reason for end in ends if end] == [GONE]
+    assert len(tree.tables) == 2 * ASKED_AGAIN
 
 
 def test_who_has_come_since_is_looked_into_at_once(tree: Counted, witness: Witness) -> None:
@@ -201,7 +223,7 @@ def test_another_users_socket_is_not_searched_for_without_the_right(
             assert isinstance(witness.glance(clue), Trace)
             monkeypatch.setattr(witness, "_uid", os.geteuid() + 1)
             assert witness.glance(clue) == Sighting(None, NOT_PERMITTED, os.geteuid())
-            # Meanwhile the socket that was searched for has gone, and another one has its place.
+            monkeypatch.undo()  # Meanwhile the socket that was searched for has gone, and another one has its place.
             (found,) = look(witness, Trace(clue, 5, 1000))
             assert found.sighting.reason == GONE
 
@@ -226,7 +248,7 @@ def test_a_process_is_described_once(tree: Counted, witness: Witness, monkeypatc
 def test_who_ends_while_it_is_looked_at_is_gone(
     tree: Counted, witness: Witness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tree, "stat", lambda pid: None)
+    monkeypatch.setattr(tree, "stat", lambda pid: tree.gone.add(1140))
     (found,) = look(witness, Trace(CLUE, 1140, 1000))
     assert (found.sighting, found.holding) == (Sighting(None, GONE, 1000), None)
 

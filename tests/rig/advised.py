@@ -472,3 +472,9 @@ TYPED = [
     ("lynx", lynx(), "address_as_text", "browser.text"),
     ("links2", shell("links2 -socks-proxy {socks} -dump http://{host}/", "links2"), "address_as_text", "browser.text"),
 ]
+
+# Programs that each of them has its own name by: they run at the same time.
+TOGETHER = [
+    next(case for case in BY_ADDRESS if case.program == program)
+    for program in ("curl", "git-remote-http", "python", "fetch.js", "Fetch.java", "nc", "firefox-esr", "chromium")
+]
