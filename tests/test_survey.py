@@ -11,9 +11,10 @@ from rig.programs import require_program
 
 from shim.cli import start
 from shim.lab.preparing import PLACES
-from shim.lab.survey import environments, table
+from shim.lab.survey import environments, keeping, table
 from shim.lab.survey.catalogue import KINDS, CatalogueError, built_in, load, parse
 from shim.lab.survey.environments import Environment, Environments, cache
+from shim.lab.survey.keeping import Kept
 from shim.lab.survey.running import PLACES as OURS
 from shim.lab.survey.running import summary
 from shim.locale import LANGUAGES, catalogue
@@ -219,6 +220,32 @@ def test_what_was_measured_can_be_read_in_either_language() -> None:
     about, rows = table.read(table.render("json", ROWS, ABOUT, catalogue("en")))
     assert (about, rows) == (ABOUT, ROWS)
     assert table.render("json", ROWS, ABOUT, catalogue("ja")) == table.render("json", ROWS, ABOUT, catalogue("en"))
+
+
+class TestWhatIsKept:
+    def test_rows_have_the_names_of_today(self, tmp_path: Path) -> None:
+        file = tmp_path / "kept.json"
+        old = row("x", client="old", setting={"en": "old", "ja": "old"}, advice="advice.for.curl.socks5", remedy={})
+        file.write_text(table.as_json([old], {**ABOUT, "date": "2013-03-13"}))
+        mine = parse(GOOD, "mine.toml")
+        kept = Kept(mine, file)
+        (now,) = kept.of(mine.values())
+        assert (now["client"], now["setting"]["ja"]) == ("X <b>", "a | b")
+        assert now["remedy"]["en"] == catalogue("en").text("advice.for.curl.socks5")
+        assert (kept.missing(mine.values()), kept.about["date"]) == ([], "2013-03-13")
+
+    def test_rows_of_other_clients_are_not_lost(self, tmp_path: Path) -> None:
+        file = tmp_path / "kept.json"
+        file.write_text(table.as_json([row("other")], ABOUT))
+        kept = Kept(parse(GOOD, "mine.toml"), file)
+        kept.add(row("x"))
+        assert [result["id"] for result in keeping.read(file)[1]] == ["x", "other"]
+
+    def test_what_was_not_there_is_looked_for_again(self, tmp_path: Path) -> None:
+        file = tmp_path / "kept.json"
+        file.write_text(table.as_json([row("x", verdict="not_installed")], ABOUT))
+        mine = parse(GOOD, "mine.toml")
+        assert Kept(mine, file).missing(mine.values()) == list(mine.values())
 
 
 def test_what_has_changed_is_told() -> None:

@@ -6,13 +6,11 @@ Decides nothing but how it is shown and where it goes.
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from shim import __version__
 from shim.cli.helptext import Command
 from shim.cli.options import lang_option
 from shim.cli.status import EXIT_INCONCLUSIVE, EXIT_LEAK, EXIT_OK, EXIT_USAGE
@@ -61,43 +59,36 @@ def _survey(
     since: Path | None,
 ) -> int:
     from shim.lab.survey import catalogue as catalogues
-    from shim.lab.survey import table
+    from shim.lab.survey import keeping, table
     from shim.lab.survey.environments import Environments, cache
     from shim.lab.survey.running import Survey
 
     try:
-        rows = list(catalogues.load(catalogue).values())
-        begun, known = _kept(resume, table) if resume is not None and resume.exists() else ({}, [])
-        before = _kept(since, table)[1] if since is not None else []
+        known = catalogues.load(catalogue)
+        kept = keeping.Kept(known, resume)
+        before = keeping.read(since)[1] if since is not None else []
     except (catalogues.CatalogueError, OSError, ValueError) as error:
         click.echo(str(error), err=True)
         return EXIT_USAGE
-    rows = _chosen(rows, clients, fast, texts)
-    about = _about() | begun  # what was measured then is not of today, nor of another version
-    # A program may have been installed since.
-    made = {result["id"]: result for result in known if result["verdict"] != "not_installed"}
-    fresh = [row for row in rows if row.id not in made]
+    rows = _chosen(list(known.values()), clients, fast, texts)
 
-    def results() -> list[dict[str, Any]]:
-        return [made[row.id] for row in rows if row.id in made]
-
-    def told(row: Any, result: dict[str, Any]) -> None:
-        made[row.id] = result
+    def told(row: Row, result: dict[str, Any]) -> None:
+        kept.add(result)
         verdict = texts.text(f"survey.verdict.{result['verdict']}")
-        place = f"{sum(row.id in made for row in rows)}/{len(rows)}"
+        place = f"{len(kept.of(rows))}/{len(rows)}"
         click.echo(f"{place} {row.client}, {row.settings[texts.lang]}: {verdict}", err=True)
-        if resume is not None:
-            resume.write_text(table.render("json", results(), about, texts))
 
-    Survey(Environments(cache(), fetch=fetch)).run(fresh, jobs or len(os.sched_getaffinity(0)), told)
-    text = table.render(format, results(), about, texts)
+    Survey(Environments(cache(), fetch=fetch)).run(kept.missing(rows), jobs or len(os.sched_getaffinity(0)), told)
+    kept.write()
+    results = kept.of(rows)
+    text = table.render(format, results, kept.about, texts)
     if output is None:
         click.echo(text, nl=False)
     else:
         output.write_text(text)
-    for line in table.changes(before, results(), texts) if since is not None else ():
+    for line in table.changes(before, results, texts) if since is not None else ():
         click.echo(line, err=True)
-    verdicts = {result["verdict"] for result in results()}
+    verdicts = {result["verdict"] for result in results}
     return EXIT_LEAK if "leak" in verdicts else EXIT_OK if "no_leak_observed" in verdicts else EXIT_INCONCLUSIVE
 
 
@@ -107,26 +98,3 @@ def _chosen(rows: list[Row], clients: tuple[str, ...], fast: bool, texts: Catalo
     if unknown := wanted - {row.client.lower() for row in rows}:
         raise click.UsageError(texts.text("survey.no_client", names=", ".join(sorted(unknown))))
     return [row for row in rows if (not wanted or row.client.lower() in wanted) and (row.fast or not fast)]
-
-
-def _kept(file: Path, table: Any) -> tuple[dict[str, str], list[dict[str, Any]]]:
-    """An earlier survey: about it, and its rows. OSError, ValueError."""
-    try:
-        return table.read(file.read_text())  # type: ignore[no-any-return]
-    except ValueError as error:
-        raise ValueError(f"{file}: {error}") from None
-
-
-def _about() -> dict[str, str]:
-    """Where and when this is made."""
-    import platform  # 2 ms that no other command needs
-
-    try:
-        system = platform.freedesktop_os_release()["PRETTY_NAME"]
-    except OSError:
-        system = platform.system()
-    return {
-        "date": time.strftime("%Y-%m-%d"),
-        "system": f"{system}, {platform.system()} {platform.release()}",
-        "program_version": __version__,
-    }

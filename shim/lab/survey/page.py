@@ -45,7 +45,8 @@ tr{border-bottom:1px solid var(--line);break-inside:avoid}thead th,tr.kind th{fo
 margin:.1rem .25rem .1rem 0;font-size:.88rem;overflow-wrap:anywhere}
 .chip::before{content:attr(data-mark) " ";font-weight:700}
 .rows{margin:.2rem 0 .5rem}.rows .mark{width:2.2rem;text-align:center}
-.rows .setting{width:46%;overflow-wrap:anywhere}.rows .sent{width:24%}.rows .dns{width:11%}
+.rows .setting{width:43%;overflow-wrap:anywhere}.rows .sent{width:27%}.rows .dns{width:11%}
+sup{color:var(--dim);font-size:.72em;margin-left:.2em}
 .mark span{display:inline-block;width:1.55rem;height:1.55rem;line-height:1.55rem;border-radius:50%;
 background:var(--soft);color:var(--tone);font-weight:700}
 td.bad{color:var(--leak);font-weight:600}
@@ -128,20 +129,24 @@ def _client(client: str, rows: Sequence[Result], texts: Catalogue) -> Iterator[s
     head = "".join(f'<th scope="col" class="{name}">{escape(title(name, texts))}</th>' for name in _SHOWN)
     yield f"<h3>{escape(client)}<small>{escape(versions)}</small></h3>"
     yield f'<table class="rows"><thead><tr><th class="mark"></th>{head}</tr></thead><tbody>'
-    yield from (_row(row, texts) for row in rows)
+    told = remedies(rows, texts)
+    notes = {remedy: f"<sup>{number}</sup>" if len(told) > 1 else "" for remedy, number in told.items()}
+    yield from (_row(row, notes.get(row["remedy"].get(texts.lang), ""), texts) for row in rows)
     yield "</tbody></table>"
-    for remedy in remedies(rows, texts):
-        yield f'<p class="remedy"><b>{escape(title("remedy", texts))}</b>{escape(remedy)}</p>'
+    for remedy, note in notes.items():
+        yield f'<p class="remedy"><b>{escape(title("remedy", texts))}{note}</b>{escape(remedy)}</p>'
 
 
-def _row(row: Result, texts: Catalogue) -> str:
+def _row(row: Result, note: str, texts: Catalogue) -> str:
+    """`note` leads to the remedy, where there are several."""
     mark = f'<span title="{escape(verdict(row, texts))}">{MARKS[row["verdict"]]}</span>'
     cells = [f'<td class="mark {row["verdict"]}">{mark}</td>']
     for name in _SHOWN:
         bad = " bad" if row["verdict"] == "leak" and (name != "sent" or row["sent"] == "address") else ""
         heading = "" if name == "setting" else f' data-title="{escape(title(name, texts))}"'
         style = name if name == "setting" else name + bad
-        cells.append(f'<td class="{style}"{heading}>{escape(cell(name, row, texts))}</td>')
+        text = escape(cell(name, row, texts)) + (note if name == "setting" else "")
+        cells.append(f'<td class="{style}"{heading}>{text}</td>')
     return f"<tr>{''.join(cells)}</tr>"
 
 

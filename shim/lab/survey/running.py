@@ -77,7 +77,7 @@ class Survey:
 
     def _run(self, row: Row) -> Result:
         """One row. A program that is not there is told as such, never left out."""
-        about = {"id": row.id, "client": row.client, "kind": row.kind, "setting": row.settings}
+        about = _names(row)
         if missing := [name for name in (row.program, *row.needs) if shutil.which(name, path=self._path) is None]:
             return {**about, "version": "", **_NOTHING, "verdict": "not_installed", "reason": missing[0]}
         places = dict(PLACES)
@@ -139,6 +139,20 @@ class Survey:
         return self._versions.get(command, "")
 
 
+def labelled(row: Row, result: Result) -> Result:
+    """With the words that the catalogue and the table of advice have for it today."""
+    remedy = _remedy(result["advice"]) if all(result["advice"] in catalogue(lang) for lang in LANGUAGES) else {}
+    return {**result, **_names(row), "remedy": remedy}
+
+
+def _names(row: Row) -> Result:
+    return {"id": row.id, "client": row.client, "kind": row.kind, "setting": row.settings}
+
+
+def _remedy(advice: str) -> dict[str, str]:
+    return {lang: catalogue(lang).text(advice) for lang in LANGUAGES} if advice else {}
+
+
 def summary(report: Mapping[str, Any] | None) -> Result:
     """What a report says, in a row's columns."""
     if report is None:
@@ -156,7 +170,7 @@ def summary(report: Mapping[str, Any] | None) -> Result:
         "canaries": [canary["role"] for canary in report["canaries"] if canary["leaked"]],
         "reason": report["reason"] or "",
         "advice": advice,
-        "remedy": {lang: catalogue(lang).text(advice) for lang in LANGUAGES} if advice else {},
+        "remedy": _remedy(advice),
     }
 
 

@@ -26,7 +26,7 @@ def render(format: str, results: Sequence[Result], about: Mapping[str, str], tex
 
 
 def read(text: str) -> tuple[dict[str, str], list[Result]]:
-    """What `_json` wrote: about the survey, and its rows. ValueError for anything else."""
+    """What `as_json` wrote: about the survey, and its rows. ValueError for anything else."""
     about = json.loads(text)
     if not isinstance(about, dict) or about.pop("schema", None) != SCHEMA or not isinstance(about.get("rows"), list):
         raise ValueError("is no survey of this version")
@@ -67,7 +67,8 @@ def _names(result: Result, texts: Catalogue) -> dict[str, str]:
     return {"client": result["client"], "setting": cell("setting", result, texts)}
 
 
-def _json(results: Sequence[Result], about: Mapping[str, str], texts: Catalogue) -> str:
+def as_json(results: Sequence[Result], about: Mapping[str, str]) -> str:
+    """All that is known, in every language."""
     return json.dumps({"schema": SCHEMA, **about, "rows": list(results)}, ensure_ascii=False, indent=2) + "\n"
 
 
@@ -118,6 +119,10 @@ def _sum(results: Sequence[Result], texts: Catalogue) -> str:
 
 def _made(about: Mapping[str, str], texts: Catalogue) -> str:
     return texts.text("survey.made", **about)
+
+
+def _json(results: Sequence[Result], about: Mapping[str, str], texts: Catalogue) -> str:
+    return as_json(results, about)
 
 
 def _html(results: Sequence[Result], about: Mapping[str, str], texts: Catalogue) -> str:
