@@ -26,6 +26,9 @@ ROWS = [(title, row) for title, program in PROGRAMS.items() for row in program.r
 BROWSERS = (
     "Firefox, LibreWolf, Waterfox",
     "Chromium, Chrome, Brave, Edge, Opera, Vivaldi",
+    "qutebrowser",
+    "Falkon",
+    "GNOME Web and others that use WebKitGTK",
     "Lynx",
     "Links",
     "w3m, ELinks, NetSurf",

@@ -61,7 +61,8 @@ footer{margin-top:3rem;border-top:1px solid var(--line);padding-top:.8rem;color:
 .rows td[data-title]::before{content:attr(data-title) ": ";color:var(--dim);font-weight:400}}
 @media print{:root{--ink:#000;--dim:#444;--paper:#fff;--line:#bbb;--leak:#900;--no_leak_observed:#060;
 --inconclusive:#640;--leak-soft:#fff;--no_leak_observed-soft:#fff;--inconclusive-soft:#fff}
-body{padding:0;max-width:none;font-size:9pt}h2,h3{break-after:avoid}.chip,.mark span{border:1px solid var(--tone)}
+body{padding:0;max-width:none;font-size:9pt}h2,h3,tr.kind{break-after:avoid}
+.chip,.mark span{border:1px solid var(--tone)}
 .bar{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 """
 )
