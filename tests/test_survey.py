@@ -241,9 +241,10 @@ class TestWhatIsKept:
         kept.add(row("x"))
         assert [result["id"] for result in keeping.read(file)[1]] == ["x", "other"]
 
-    def test_what_was_not_there_is_looked_for_again(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("found", [{"verdict": "not_installed"}, {"verdict": "inconclusive", "reason": "fault"}])
+    def test_what_was_not_measured_is_tried_again(self, found: dict[str, str], tmp_path: Path) -> None:
         file = tmp_path / "kept.json"
-        file.write_text(table.as_json([row("x", verdict="not_installed")], ABOUT))
+        file.write_text(table.as_json([row("x", **found)], ABOUT))
         mine = parse(GOOD, "mine.toml")
         assert Kept(mine, file).missing(mine.values()) == list(mine.values())
 

@@ -33,8 +33,7 @@ class Kept:
         self._file = file
         begun, known = read(file) if file is not None and file.exists() else ({}, [])
         self.about = _about() | begun  # what was measured then is not of today, nor of another version
-        # A program may have been installed since.
-        self._results = {result["id"]: result for result in known if result["verdict"] != "not_installed"}
+        self._results = {result["id"]: result for result in known if _is_measured(result)}
 
     def of(self, rows: Iterable[Row]) -> list[Result]:
         """What there is of these rows, under today's names: what a row is called is not measured."""
@@ -55,6 +54,11 @@ class Kept:
             known = self.of(self._catalogue.values())
             others = [result for id, result in self._results.items() if id not in self._catalogue]
             self._file.write_text(table.as_json([*known, *others], self.about), "utf-8")
+
+
+def _is_measured(result: Result) -> bool:
+    """What failed, or was not there, may be had now."""
+    return result["verdict"] != "not_installed" and result["reason"] != "fault"
 
 
 def _about() -> dict[str, str]:
