@@ -86,6 +86,11 @@ def test_what_to_change_is_told_for_the_program(command: tuple[str, ...], advice
     assert {found["advice_id"] for found in plain["leaks"]} == advice
 
 
+def test_a_word_that_can_be_no_path_is_a_word() -> None:
+    code, plain = report(*python(f"'{'long' * 100}'"))
+    assert (code, plain["reason"], plain["command_status"]) == (3, "no_request", 0)
+
+
 def test_a_name_by_the_http_proxy_is_no_leak() -> None:
     curl = require_program("curl")
     code, plain = report("--", curl, "-sS", "--fail", "-p", "-x", "{http_proxy_url}", URL)

@@ -107,7 +107,7 @@ def script_of(command: Iterable[str], folder: Path) -> str | None:
     """The first word of a command that is a file in `folder` or below, as a path from there."""
     for word in command:
         path = Path(os.path.normpath(folder / word))
-        if path.is_relative_to(folder) and path.is_file():
+        if path.is_relative_to(folder) and os.path.isfile(path):  # no error for a word that can be no path
             return path.relative_to(folder).as_posix()
     return None
 
