@@ -58,7 +58,7 @@ class Kept:
 
 def _is_measured(result: Result) -> bool:
     """What failed, or was not there, may be had now."""
-    return result["verdict"] != "not_installed" and result["reason"] != "fault"
+    return not (result["verdict"] == "not_installed" or result["reason"] == "fault")
 
 
 def _about() -> dict[str, str]:
