@@ -40,11 +40,13 @@ fuzz: .venv/.installed-fuzz
 # Without a header, which would hold the command line, and without a registry's address.
 LOCK = uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 $(ARGS)
 WANTED = import tomllib; p = tomllib.load(open("pyproject.toml", "rb")); print(*p$(1), sep="\n")
+# stem comes as source alone, and is built by it.
+BUILDER = setuptools>=77
 
 lock: .venv/bin/python
 	$(LOCK) --extra dev -o requirements/dev.lock pyproject.toml
 	$(LOCK) -c requirements/dev.lock -o requirements/base.lock pyproject.toml
-	$(BIN)/python -c '$(call WANTED,["build-system"]["requires"])' | \
+	{ $(BIN)/python -c '$(call WANTED,["build-system"]["requires"])'; echo '$(BUILDER)'; } | \
 	  $(LOCK) -c requirements/dev.lock -o requirements/build.lock -
 	$(BIN)/python -c '$(call WANTED,["project"]["optional-dependencies"]["fuzz"])' | \
 	  $(LOCK) -c requirements/dev.lock -o requirements/fuzz.lock -
@@ -100,7 +102,8 @@ ITSELF = $(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/.installed-dev: pyproject.toml requirements/dev.lock requirements/build.lock | .venv/bin/python
-	$(LOCKED) -r requirements/dev.lock -r requirements/build.lock
+	$(LOCKED) -r requirements/build.lock
+	$(LOCKED) --no-build-isolation -r requirements/dev.lock
 	$(ITSELF)
 	@touch .venv/.installed $@
 

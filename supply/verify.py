@@ -10,15 +10,17 @@ RECORD gives; that the wheel was the locked one is what `pip install --require-h
 from __future__ import annotations
 
 import base64
+import csv
 import hashlib
 import sys
 from collections.abc import Iterator
-from importlib.metadata import Distribution, PackagePath, distributions
+from importlib.metadata import Distribution, distributions
+from pathlib import Path
 
 from supply.locks import PROJECT, canonical, read
 
 LOCKS = ("base.lock", "dev.lock", "build.lock", "fuzz.lock")
-TOOLS = {"pip", "setuptools"}
+TOOLS = {"pip"}
 """What comes with Python itself."""
 
 
@@ -28,7 +30,7 @@ def main() -> int:
     wrong = list(problems(installed))
     for problem in wrong:
         print(problem)
-    files = sum(len(each.files or ()) for each in installed)
+    files = sum(1 for each in installed for _ in _recorded(each))
     print(f"audit: {len(installed)} distributions, {files} files, {len(wrong)} problems")
     return 1 if wrong else 0
 
@@ -47,23 +49,25 @@ def problems(installed: list[Distribution]) -> Iterator[str]:
 
 def changed(distribution: Distribution) -> Iterator[str]:
     """Files that are gone or are not what RECORD says of them."""
-    for file in distribution.files or ():
-        if file.hash is None:  # RECORD itself, and what was compiled here
+    for path, told in _recorded(distribution):
+        method, _, digest = told.partition("=")
+        try:
+            data = Path(str(distribution.locate_file(path))).read_bytes()
+        except OSError:
+            yield f"{distribution.name}: {path} is gone"
             continue
-        told = _digest(file)
-        if told is None:
-            yield f"{distribution.name}: {file} is gone"
-        elif told != file.hash.value:
-            yield f"{distribution.name}: {file} was changed"
+        if base64.urlsafe_b64encode(hashlib.new(method, data).digest()).decode("ascii").rstrip("=") != digest:
+            yield f"{distribution.name}: {path} was changed"
 
 
-def _digest(file: PackagePath) -> str | None:
-    assert file.hash is not None
-    try:
-        data = file.locate().read_bytes()  # type: ignore[union-attr]
-    except OSError:
-        return None
-    return base64.urlsafe_b64encode(hashlib.new(file.hash.mode, data).digest()).decode("ascii").rstrip("=")
+def _recorded(distribution: Distribution) -> Iterator[tuple[str, str]]:
+    """Files with their hashes; RECORD itself and what was compiled here have none.
+
+    Read here, because since Python 3.12 `Distribution.files` leaves out what is gone.
+    """
+    for path, told, _ in csv.reader((distribution.read_text("RECORD") or "").splitlines()):
+        if told:
+            yield path, told
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 WANTED = {
     "base.lock": PROJECT["project"]["dependencies"],
-    "build.lock": PROJECT["build-system"]["requires"],
+    "build.lock": [*PROJECT["build-system"]["requires"], "setuptools"],  # which stem is built by
     "dev.lock": PROJECT["project"]["dependencies"] + PROJECT["project"]["optional-dependencies"]["dev"],
     "fuzz.lock": PROJECT["project"]["optional-dependencies"]["fuzz"],
 }
