@@ -178,5 +178,10 @@ def _let_go(holder: Holder | None) -> None:
 
 def free(listed: tuple[int, ...]) -> list[int]:
     """The numbers that a process will get next."""
-    taken = set(listed)
-    return [number for number in range(len(taken) + FREE) if number not in taken][:FREE]
+    found: list[int] = []
+    expected = 0
+    for number in sorted(listed):  # not a set: that takes seven times as much memory, and a table may be large
+        found.extend(range(expected, min(number, expected + FREE - len(found))))
+        expected = number + 1
+    found.extend(range(expected, expected + FREE - len(found)))
+    return found

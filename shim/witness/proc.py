@@ -139,20 +139,21 @@ class Proc:
         """What it has open; nothing when it is gone. PermissionError when it is somebody else's."""
         folder = f"{self._root}/{pid}/fd"
         try:
-            names = os.listdir(folder)
+            with os.scandir(folder) as entries:  # no list of names: a table may have ten thousands of them
+                numbers = tuple(int(entry.name) for entry in entries)
         except PermissionError:
             raise
         except OSError:
             return Table((), {})
         sockets = {}
-        for name in names:
+        for number in numbers:
             try:
-                link = os.readlink(f"{folder}/{name}")
+                link = os.readlink(f"{folder}/{number}")
             except OSError:  # closed since it was listed
                 continue
             if link.startswith(_SOCKET):
-                sockets[int(link[len(_SOCKET) : -1])] = int(name)
-        return Table(tuple(map(int, names)), sockets)
+                sockets[int(link[len(_SOCKET) : -1])] = number
+        return Table(numbers, sockets)
 
     def socket_at(self, pid: int, descriptor: int) -> int | None:
         """The inode of the socket at this descriptor; None when there is none, or not for our eyes."""
