@@ -72,20 +72,17 @@ load: .venv/.installed-dev
 soak: .venv/.installed-dev
 	@cd tests && ../$(BIN)/python -m load soak $(ARGS)
 
-# The first pass measures and tells what has changed, the others write the same results in other forms. What was broken
-# off goes on.
+# It tells what has changed since the last one, and goes on where one was broken off.
 survey: .venv/.installed
 	@$(BIN)/shim survey --fetch --resume docs/survey/new.json $(if $(wildcard docs/survey/survey.json),\
 	  --since docs/survey/survey.json) >/dev/null; test $$? -ne 2
-	@for lang in en ja; do for format in md html; do \
-	  $(BIN)/shim survey --lang $$lang --resume docs/survey/new.json --format $$format \
-	    --output docs/survey/survey.$$lang.$$format 2>/dev/null; test $$? -ne 2 || exit 2; \
-	done; done
 	@mv docs/survey/new.json docs/survey/survey.json
+	$(BIN)/python docs/generate_survey.py
 
 docs: .venv/.installed-dev
 	$(BIN)/python docs/generate.py
 	$(BIN)/python docs/generate_advice.py
+	$(BIN)/python docs/generate_survey.py
 	$(BIN)/python -m supply.licences
 
 clean:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from shim.lab.survey.running import PLACES as OURS
 from shim.lab.survey.running import summary
 from shim.locale import LANGUAGES, catalogue
 
+DOCS = Path(__file__).parents[1] / "docs"
 ABOUT = {"date": "2026-11-23", "system": "Debian", "program_version": "0.1.0"}
 LEAK = {"kind": "address_only", "protocol": "socks5", "count": 1, "packet": None, "advice_id": "advice.for.curl.socks5"}
 QUERY = {"kind": "dns_query", "protocol": "dns", "count": 2, "packet": None, "advice_id": "advice.dns_query"}
@@ -257,6 +259,27 @@ def test_what_has_changed_is_told() -> None:
         "curl, new: new, no leak observed",
         "curl, gone: not in this survey",
     ]
+
+
+def test_the_published_pages_are_what_was_measured() -> None:
+    """Nothing on them is written by hand."""
+    spec = importlib.util.spec_from_file_location("generate_survey", DOCS / "generate_survey.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    pages = dict(module.pages())
+    assert len(pages) == 2 * len(LANGUAGES)
+    assert [path for path, text in pages.items() if path.read_text(encoding="utf-8") != text] == [], "run `make docs`"
+
+
+def test_the_published_survey_is_of_the_rows_of_today() -> None:
+    about, results = keeping.read(DOCS / "survey" / "survey.json")
+    assert {result["id"] for result in results} <= built_in().keys()
+    assert len(results) > 180 and about["system"].startswith("Debian")
+    assert {result["verdict"] for result in results} == {"leak", "no_leak_observed", "inconclusive"}, (
+        "all of it was there"
+    )
+    assert [result["id"] for result in results if result["reason"] == "fault"] == []
 
 
 def test_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ from shim.value import value
 KINDS: Final = ("browser", "text_browser", "command_line", "language", "wrapper", "other")
 """What a client is, in the order of the table."""
 
-_OURS: Final = ("browsers", "firefox", "text_browsers", "command_line", "python", "languages", "wrappers")
+_OURS: Final = ("firefox", "browsers", "text_browsers", "command_line", "python", "languages", "wrappers")
 
 _NEEDED: Final[dict[str, type]] = {"id": str, "client": str, "program": str, "setting": str, "command": list}
 _OPTIONAL: Final[dict[str, type]] = {
