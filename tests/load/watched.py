@@ -5,6 +5,7 @@ Knows the names of events, and no other code of the shim.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -126,15 +127,18 @@ class Watched:
         return status
 
     def _ask(self, pid: int) -> dict[str, int]:
-        """Its own count; nothing of a process that does not count itself."""
-        if b"load.counted" not in Path(f"/proc/{pid}/cmdline").read_bytes():
+        """Its own count; nothing of a process that does not count itself: it has not got the file open."""
+        if str(self._counts) not in _open(pid):
             return {}
-        answer = self._counts.with_name(f"{self._counts.name}.{pid}")
-        answer.unlink(missing_ok=True)
+        before = len(self._counted(pid))
         os.kill(pid, signal.SIGUSR1)
-        self.until(answer.exists, "it does not count itself")
-        counted: dict[str, int] = json.loads(answer.read_text())
-        return counted
+        self.until(lambda: len(self._counted(pid)) > before, "it does not count itself")
+        return self._counted(pid)[-1]
+
+    def _counted(self, pid: int) -> list[dict[str, int]]:
+        """All counts of a process so far."""
+        told = [json.loads(line) for line in self._counts.read_text().split("\n")[:-1]]
+        return [each["found"] for each in told if each["pid"] == pid]
 
     def _read(self) -> None:
         assert self.process.stderr
@@ -161,14 +165,17 @@ def _family(pid: int) -> list[int]:
     return found
 
 
-def _kinds(pid: int) -> Counter[str]:
-    kinds: Counter[str] = Counter()
+def _open(pid: int) -> list[str]:
+    """What a process has open."""
+    found = []
     for name in os.listdir(f"/proc/{pid}/fd"):
-        try:
-            kinds[os.readlink(f"/proc/{pid}/fd/{name}").partition(":")[0]] += 1
-        except FileNotFoundError:  # closed meanwhile
-            continue
-    return kinds
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            found.append(os.readlink(f"/proc/{pid}/fd/{name}"))
+    return found
+
+
+def _kinds(pid: int) -> Counter[str]:
+    return Counter(each.partition(":")[0] for each in _open(pid))
 
 
 def _resident_kib(pid: int) -> int:
