@@ -210,7 +210,7 @@ def test_a_thousand_requests_are_answered_while_nobody_can_be_found(upstream: Up
     named = [line["process"]["pid"] for line in found if line["process"]]
     assert set(named) <= {os.getpid()}, "seen before it was in flight"
     reasons = {line["process_reason"] for line in found if not line["process"]}
-    assert "busy" in reasons, "the look-ups lagged behind"
+    assert reasons & {"busy", "timeout"}, "the look-ups lagged behind"
     assert reasons <= {"busy", "timeout", "other_namespace", "gone"}
 
 
