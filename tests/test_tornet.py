@@ -34,8 +34,9 @@ from rig.wire import (
     socks5,
     tunnel5,
 )
+from test_check import check, report
 from tornet.load import GET, PAGE, Load
-from tornet.network import SOCKS_EXTENDED
+from tornet.network import SOCKS, SOCKS_EXTENDED
 from tornet.services import NAMES
 from tornet.site import Site, running
 
@@ -209,6 +210,50 @@ class TestOnionErrors:
     def test_extended_codes_arrive(self, checksum: bool, code: int, site: Site) -> None:
         with site.shim("warn", SOCKS_EXTENDED) as shim:
             assert five(unix(shim), onion_nobody_has(checksum)) == refused5(code)
+
+
+class TestCheck:
+    """`shim check` with this Tor as its upstream: the program is in a namespace of its own, the shim outside."""
+
+    def test_a_browser_that_is_driven_gets_its_page(self, site: Site) -> None:
+        url = f"http://{NAME}/"
+        words = ("--upstream", site.network.socks, "--visit", url, "--", require_program("chromium"))
+        status, plain = report(*words, timeout=100)
+        assert (status, plain["leaks"], plain["visits"][0]["loaded"]) == (0, [], True)
+        assert "upstream" not in {each["code"] for each in plain["not_covered"]}
+
+    @pytest.mark.parametrize(("option", "status"), [("--socks5-hostname", 0), ("--socks5", 1)])
+    def test_a_leak_is_found_and_the_page_comes_all_the_same(self, option: str, status: int, site: Site) -> None:
+        """The address that the sensor issues is turned back into its name, which Tor then resolves."""
+        curl = (require_program("curl"), "-sS", "-m", "30", option, "{socks_host}:{socks_port}")
+        done = check("--upstream", site.network.socks, "--", *curl, f"http://{NAME}/")
+        assert (done.returncode, done.stderr) == (status, PAGE), done.stdout
+
+    def test_an_onion_site(self, site: Site) -> None:
+        onion = site.network.onion
+        curl = (require_program("curl"), "-sS", "-m", "30", "-x", "{proxy_url}", f"http://{onion}/")
+        wanted = (0, f"hello from {onion}\n")
+
+        def fetched() -> bool:
+            done = check("--upstream", site.network.socks, "--", *curl)
+            return (done.returncode, done.stderr) == wanted
+
+        eventually(fetched, "the onion site")
+
+
+class TestReconciliation:
+    def test_who_goes_around_the_shim_is_found_and_who_goes_through_it_is_not(self, site: Site, tmp_path: Path) -> None:
+        config = tmp_path / "shim.toml"
+        config.write_text(f'[upstream]\ncontrol = "unix:{site.network.control}"\n')
+        client = require_program("curl"), "-sS", "-m", "30", "--socks5-hostname"
+        with site.shim("warn", config=config) as shim:
+            shim.wait_for("control_connected")
+            assert site.space.run([*client, shim.socks, f"http://{NAME}/"], timeout_s=PATIENCE_S).stdout == PAGE
+            assert site.space.run([*client, SOCKS, f"http://{NAME}/"], timeout_s=PATIENCE_S).stdout == PAGE
+            found = shim.wait_for("leak_found", kind="direct_traffic")
+            assert (found["destination"], found["confidence"]) == (f"{NAME}:80", "confirmed")
+            assert found["process"]["name"] == "curl"
+            assert len(shim.find("leak_found", revision=1)) == 1
 
 
 class TestRestart:

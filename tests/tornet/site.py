@@ -34,11 +34,11 @@ class Site:
     network: TorNetwork
     folder: Path
 
-    def shim(self, mode: str, upstream: str = SOCKS) -> Shim:
+    def shim(self, mode: str, upstream: str = SOCKS, config: Path | None = None) -> Shim:
         """A shim in the namespace; its second SOCKS listener is reached from here."""
         listeners = ("127.0.0.1:0", f"unix:{self.folder}/shim-{mode}-{upstream.rpartition(':')[2]}")
         flags = ("--mode", mode, "--http", "127.0.0.1:0")
-        return Shim(*flags, socks=listeners, upstream=upstream, prefix=self.space.prefix)
+        return Shim(*flags, socks=listeners, upstream=upstream, config=config, prefix=self.space.prefix)
 
 
 @contextmanager
