@@ -56,6 +56,22 @@ def test_a_catalogue_is_sorted_plain_and_whole(lang: str) -> None:
     assert all(isinstance(each, str) and each and each.isprintable() for each in texts.values())
 
 
+SPELT_OTHERWISE = re.compile(
+    "サーバー|リゾルバー|ブラウザー|フォルダー|フィルター|ユーザー|メモリー|漏えい|マシン|"
+    r"[ぁ-んァ-ヶ一-龥] ?\([^)]*\)|\([^)]*[ぁ-んァ-ヶ一-龥][^)]*\)"
+)
+"""Words that have another spelling here, and half-width brackets in a Japanese sentence."""
+
+_CODE = re.compile(r"```.*?```|`[^`]*`|<!--.*?-->|\]\([^)]*\)", re.DOTALL)
+ROOT = SHIM.parent
+JAPANESE = (SHIM / "locale" / "ja.json", *sorted((ROOT / "docs" / "ja").glob("*.md")), ROOT / "README.ja.md")
+
+
+@pytest.mark.parametrize("page", JAPANESE, ids=lambda page: page.name)
+def test_the_japanese_has_one_spelling(page: Path) -> None:
+    assert SPELT_OTHERWISE.findall(_CODE.sub("", page.read_text(encoding="utf-8"))) == []
+
+
 @pytest.mark.parametrize("message_id", sorted(ENGLISH.ids()))
 def test_both_languages_have_the_same_fields(message_id: str) -> None:
     raw = {lang: json.loads((SHIM / "locale" / f"{lang}.json").read_text(encoding="utf-8")) for lang in LANGUAGES}
