@@ -6,6 +6,7 @@ A sample with an error counts for nothing here. Never compares absolute figures 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -16,6 +17,17 @@ Record = dict[str, Any]
 
 BASE = "haproxy"
 """Whose cost others are compared with: it parses nothing, and only forwards."""
+
+
+UNSAID: Mapping[str, Any] = {
+    **dict.fromkeys(("cpu", "p50_us", "p99_us", "fairness")),
+    **dict.fromkeys(("relay_share", "loadgen_share", "upstream_share", "foreign_share", "rate"), 0.0),
+    "count": 0,
+    "errors": 0,
+    "first_error": "",
+    "extra": {},
+}
+"""What a sample means by leaving it out."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +58,7 @@ class Figures:
         self.record = record
         self._by: dict[tuple[str, str], dict[int, dict[str, Any]]] = defaultdict(dict)
         for sample in record["samples"]:
-            self._by[sample["test"], sample["peer"]][sample["round"]] = sample
+            self._by[sample["test"], sample["peer"]][sample["round"]] = {**UNSAID, **sample}
 
     def tests(self) -> set[str]:
         return {test for test, _ in self._by}
@@ -57,7 +69,7 @@ class Figures:
 
     def foreign(self) -> Spread | None:
         """What anything else on the machine took of one core, over all samples."""
-        return Spread.of([s["foreign_share"] for s in self.record["samples"] if s["test"] != "idle"])
+        return Spread.of([s.get("foreign_share", 0.0) for s in self.record["samples"] if s["test"] != "idle"])
 
     def sample(self, test: str, peer: str) -> dict[str, Any] | None:
         """The one sample of a test that is run once."""

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+
+import plot
+import report
+from figures import UNSAID, Record
 
 
 def between(page: Path, mark: str, text: str) -> None:
@@ -21,21 +24,22 @@ def between(page: Path, mark: str, text: str) -> None:
 
 
 def everything(results: Path, docs: Path) -> None:
-    """What run.py has written into `results`."""
-    between(docs / "benchmarks.md", "measured", (results / "benchmarks.md").read_text())
-    (docs / "images" / "benchmarks.svg").write_text((results / "benchmarks.svg").read_text())
-    record = json.loads((results / "benchmarks.json").read_text())
-    (docs / "benchmarks.json").write_text(compact(record))
+    """What run.py has written into `results`: the data, and page and picture made of just those."""
+    text = compact(json.loads((results / "benchmarks.json").read_text()))
+    record = json.loads(text)
+    (docs / "benchmarks.json").write_text(text)
+    between(docs / "benchmarks.md", "measured", report.markdown(record))
+    (docs / "images" / "benchmarks.svg").write_text(plot.svg(record))
 
 
-def compact(record: dict[str, Any]) -> str:
-    """The same data with one sample a line, figures to five digits and nothing that is empty."""
+def compact(record: Record) -> str:
+    """The same data with one sample a line, figures to five digits, and nothing that goes without saying."""
     samples = record.pop("samples")
     lines = [json.dumps(_short(sample)) for sample in samples]
     head = json.dumps(record, indent=1).removesuffix("\n}")
     return f'{head},\n "samples": [\n  ' + ",\n  ".join(lines) + "\n ]\n}\n"
 
 
-def _short(sample: dict[str, Any]) -> dict[str, Any]:
-    kept = {key: value for key, value in sample.items() if value or key == "round"}
+def _short(sample: Record) -> Record:
+    kept = {key: value for key, value in sample.items() if key not in UNSAID or value != UNSAID[key]}
     return {key: float(f"{value:.5g}") if isinstance(value, float) else value for key, value in kept.items()}
