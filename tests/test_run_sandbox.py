@@ -355,6 +355,18 @@ def test_require_refuses_to_start_and_says_what_is_missing(lang: str, says: str,
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("lang", ["en", "ja"])
+def test_the_doctor_says_what_is_missing(lang: str) -> None:
+    def said(*prefix: str) -> str:
+        words = [*prefix, *program(), "doctor", "--lang", lang]
+        return subprocess.run(
+            words, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60, check=False
+        ).stdout
+
+    told = set(said(*without_landlock()).splitlines()) - set(said().splitlines())
+    assert len(told) == 1 and "landlock" in told.pop()
+
+
 def test_a_user_without_rights_gets_it_all(upstream: Upstream) -> None:
     if os.geteuid():
         pytest.skip("is one already")

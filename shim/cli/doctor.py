@@ -80,7 +80,7 @@ def _doctor(dns: Address | None, canary: str | None, format: str, texts: Catalog
     from shim.doctor.machine import Machine
     from shim.doctor.remark import verdict
 
-    refused = _no_namespaces(texts)
+    refused = [*_no_namespaces(texts), *_no_sandbox()]
     remarks = [*examination.examine(Machine(), os.environ, dns, canary), *refused]
     status = verdict(remarks)
     click.echo((_as_json if format == "json" else _as_text)(remarks, status, texts))
@@ -98,6 +98,15 @@ def _no_namespaces(texts: Catalogue) -> list[Remark]:
         return []
     fields = (("step", refused.step), ("why", knob(refused.knob, texts)))
     return [Remark("no_namespaces", Status.NOTE, fields)]
+
+
+def _no_sandbox() -> list[Remark]:
+    """What of the sandbox of `shim run` this system cannot give."""
+    from shim.doctor.remark import Remark, Status
+    from shim.sandbox import offered
+
+    missing = [part for part, had in offered().items() if not had]
+    return [Remark("no_sandbox", Status.NOTE, (("missing", ", ".join(missing)),))] if missing else []
 
 
 def _as_text(remarks: Sequence[Remark], status: Status, texts: Catalogue) -> str:
