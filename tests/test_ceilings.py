@@ -48,7 +48,7 @@ from shim.proxy.quota import Limits, Quota
 from shim.record.gather import Gatherer
 from shim.record.scrub import code
 from shim.record.writer import LineWriter
-from shim.sensor.askers import Askers
+from shim.sensor.askers import Askers, Seen
 from shim.sensor.limiter import RateLimiter
 from shim.sensor.lookups import Lookups
 
@@ -157,18 +157,15 @@ def clients() -> object:
 
 
 class Eyes:
-    def glance(self, peer: Peer, _listener: str, _transport: str) -> tuple[Process, None]:
-        return program(peer.port), None
-
-    def look(self, *_: object) -> None:
-        raise AssertionError("nobody is searched for")
+    def look(self, _query: str, peer: Peer, _listener: str, _over: str, then: Callable[[Seen], None]) -> None:
+        then((program(peer.port), None))
 
 
 def askers() -> object:
     kept = Askers(Eyes())
-    for number in range(TIMES * 1024):
-        kept.glance(Peer("127.0.0.1", number), LISTENER, "udp")
-    assert len(kept) <= 1024
+    for number in range(2 * 1024 - 1):
+        kept.look("q1", Peer("127.0.0.1", number), LISTENER, "udp", lambda _seen: None)
+    assert 1000 < len(kept) <= 1024
     return kept
 
 
