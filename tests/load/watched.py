@@ -23,6 +23,9 @@ from typing import Any, Self
 from rig.shim import ROOT, environment
 
 PATIENCE_S = 60.0
+PROGRAMS = 64
+"""So many programs, or fewer, are kept open by two descriptors each."""
+
 _EVENT = re.compile(rb'"event":"(\w+)"')
 
 
@@ -33,6 +36,8 @@ class Holdings:
     sockets: int
     pipes: int
     others: int
+    helpers: int
+    """Descriptors of the helper processes, which keep the programs open that they have seen."""
     threads: int
     resident_kib: int
     inside: dict[str, int]
@@ -41,6 +46,7 @@ class Holdings:
         """What there is more of than before; memory aside."""
         now, then = self._counted(), before._counted()
         then["pipe ends"] += 2 * spare_pipes
+        then["descriptors of helpers"] += 2 * PROGRAMS
         return [
             f"{name}: {count} after {then.get(name, 0)}" for name, count in now.items() if count > then.get(name, 0)
         ]
@@ -49,7 +55,7 @@ class Holdings:
         """All that must go back to what it was; pipes are counted by their ends."""
         inside = {name: count for name, count in self.inside.items() if name not in ("Pipe", "garbage")}
         outside = {"sockets": self.sockets, "pipe ends": self.pipes, "other descriptors": self.others}
-        return inside | outside | {"threads": self.threads}
+        return inside | outside | {"descriptors of helpers": self.helpers, "threads": self.threads}
 
 
 class Watched:
@@ -101,15 +107,20 @@ class Watched:
         """What all its processes hold now."""
         pids = _family(self.process.pid)
         kinds: Counter[str] = Counter()
-        for pid in pids:
-            kinds.update(_kinds(pid))
         inside: Counter[str] = Counter()
+        helpers = 0
         for pid in pids:
-            inside.update(self._ask(pid))
+            counted = self._ask(pid)
+            inside.update(counted)
+            if counted:
+                kinds.update(_kinds(pid))
+            else:
+                helpers += _kinds(pid).total()
         return Holdings(
             kinds["socket"],
             kinds["pipe"],
             kinds.total() - kinds["socket"] - kinds["pipe"],
+            helpers,
             sum(len(os.listdir(f"/proc/{pid}/task")) for pid in pids),
             self.resident_kib(),
             dict(inside),
