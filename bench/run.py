@@ -161,7 +161,7 @@ class Run:
 
     def _late(self, seconds: float, share: float = 1.0) -> bool:
         """Whether what takes that long would end after its time."""
-        return time.monotonic() - self._began + seconds > 60 * self.chosen.minutes * share
+        return bool(time.monotonic() - self._began + seconds > 60 * self.chosen.minutes * share)
 
     def _started(self, name: str, site: Site, stack: contextlib.ExitStack) -> Server | None:
         try:
