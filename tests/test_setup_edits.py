@@ -123,6 +123,13 @@ def test_pip_reads_what_was_written() -> None:
     assert dict(parser["global"]) == {"timeout": "3", "proxy": URL}
 
 
+@pytest.mark.parametrize("blank", ["\r", "\f", "\u3000"])
+def test_pip_reads_one_section_whatever_blanks_stand_before_its_name(blank: str) -> None:
+    parser = configparser.RawConfigParser()
+    parser.read_string(edited("pip", f"{blank}[global]\ntimeout = 3\n"))
+    assert dict(parser["global"]) == {"timeout": "3", "proxy": URL}
+
+
 @pytest.mark.parametrize("before", ["[global]\n\n  # mine\n  timeout = 3\n", "[global]\n  proxy = x\n  timeout = 3\n"])
 def test_pip_reads_what_was_written_among_indented_lines(before: str) -> None:
     """Ours took what followed for its own continuation, and both settings were lost."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
-_HEADER = re.compile(r"[ \t]*\[([^\]]*)\][ \t]*(.*)", re.DOTALL)
+_HEADER = re.compile(r"\s*\[([^\]]*)\][ \t]*(.*)", re.DOTALL)
 _BEGIN, _END = "// shim setup: begin", "// shim setup: end"
 _BLOCK = re.compile(rf"^{_BEGIN}\r?\n(?:(?!{_BEGIN}).*\n)*?{_END}(?:\r?\n|\Z)", re.MULTILINE)
 
