@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 import socket
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,14 @@ class Bench:
         if str(SOCKS_PROXY_AGENT) in command.argv and not SOCKS_PROXY_AGENT.exists():
             missing("needs the package socks-proxy-agent that npm brings along")
         self._space.run(command.argv, command.env, timeout_s=30)
+
+    def run_words(self, words: list[str]) -> subprocess.CompletedProcess[str]:
+        """A command of one's own."""
+        return self._space.run(words)
+
+    def running(self, words: list[str]) -> AbstractContextManager[None]:
+        """A command that goes on meanwhile."""
+        return self._space.running(words)
 
     def leaked(self, case: Case, host: str, folder: Path) -> Line:
         """The finding of a program as it was. One that ends too soon, on a busy machine, cannot be named: try again."""
@@ -168,6 +177,23 @@ def test_a_program_that_asks_dns(case: Case, sensed: Bench, tmp_path: Path) -> N
     assert sensed.clean(case, f"{case.service}.after.test", tmp_path / "after") == []
 
 
+def test_a_resolver_in_between_hides_who_asked(tmp_path: Path, upstream: Upstream) -> None:
+    """It is not blamed, and the advice tells how to see the asker: whoever asks the sensor itself is named."""
+    resolver = [require_program("dnsmasq"), "--no-daemon", "--no-resolv", "--no-hosts", "--pid-file="]
+    resolver += ["--conf-file=/dev/null", "--listen-address=127.0.0.2", "--bind-interfaces", "--server=127.0.0.1"]
+    dig = [require_program("dig"), "+retry=9", "+time=5", "hidden.test"]
+    with bench(tmp_path, {}, upstream, "--dns", "127.0.0.1:53") as made, made.running(resolver):
+        for _ in range(TRIES):  # until it listens
+            if made.run_words([*dig, "@127.0.0.2"]).returncode == 0:
+                break
+        found = made.shim.wait_for("leak_found", kind="dns_query", name="hidden.test")
+        assert (found["process"], found["process_reason"]) == (None, "shared_resolver")
+        assert found["advice"] == ENGLISH.text("advice.for.resolver.dns")
+        mark = made.shim.mark()
+        made.run_words([*dig, "@127.0.0.1"])
+        assert made.shim.wait_for("leak_found", mark, kind="dns_query")["process"]["name"] == "dig"
+
+
 @pytest.mark.parametrize("case", PRELOADED, ids=str)
 def test_what_works_inside_another_program(case: Case, listed: Bench, tmp_path: Path) -> None:
     found = listed.leaked(case, "page.test", tmp_path / "before")
@@ -234,4 +260,4 @@ def test_the_policies_of_the_documents_leave_nothing(
 def test_what_the_table_calls_tried_is_tried_here() -> None:
     tried = {row.advice for program in table().programs for row in program.rows if row.tried}
     shown = {case.advice for case in (*BY_ADDRESS, *BY_QUERY, *PRELOADED)} | {row[3] for row in TYPED}
-    assert tried == shown
+    assert tried == shown | {"resolver.dns"}

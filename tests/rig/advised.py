@@ -244,6 +244,17 @@ def pac_file(task: Task) -> Command:
     return told
 
 
+def firefox_by_http(task: Task) -> Command:
+    """Firefox that takes the SOCKS port for an HTTP proxy."""
+    told = firefox(5)(task)
+    with (task.folder / "firefox" / "user.js").open("a") as settings:
+        settings.write('user_pref("network.proxy.socks", "");\n')
+        settings.write('user_pref("network.proxy.http", "127.0.0.1");\n')
+        settings.write(f'user_pref("network.proxy.http_port", {task.port});\n')
+    argv = ["timeout", "8", *told.argv]  # it waits for its proxy for ever
+    return Command((*told.programs, "timeout"), argv, told.env, told.picture)
+
+
 def chromium_without(task: Task) -> Command:
     """Chromium without a word about proxies. What it asks of its maker is left out: the next one asks that, too."""
     told = chromium("socks5")(task)
@@ -347,6 +358,14 @@ BY_ADDRESS = [
         "firefox.socks4",
         "network.proxy.socks_remote_dns = true",
         firefox(4, socks_remote_dns=True),
+    ),
+    Case(
+        "firefox-esr",
+        firefox_by_http,
+        "firefox.not_socks",
+        "network.proxy.socks_version = 5",
+        firefox(5),
+        "not_socks",
     ),
     Case("chromium", chromium("socks4"), "chromium.socks4", "--proxy-server=socks5://", chromium("socks5")),
     Case(
