@@ -151,7 +151,7 @@ class TestResolve:
 
 
 class TestIsolation:
-    def test_each_pair_of_credentials_has_a_circuit_of_its_own(self, site: Site, control: Control) -> None:
+    def test_no_two_pairs_of_credentials_share_a_circuit(self, site: Site, control: Control) -> None:
         mark = control.mark()
         with site.shim("warn") as shim:
             for username in (b"alice", b"bob", b"alice", b"bob"):
@@ -160,8 +160,9 @@ class TestIsolation:
                 assert got.startswith(WITH_AUTH + AUTH_OK + b"\5\0") and got.endswith(PAGE.encode())
         circuits = circuits_of(control.events(mark))
         assert circuits.keys() == {"alice", "bob"}
-        assert all(len(used) == 2 and len(set(used)) == 1 for used in circuits.values()), circuits
-        assert circuits["alice"] != circuits["bob"]
+        # Whether a circuit is used again is Tor's own choice (on a busy machine it was not, once); whose it is, is not.
+        assert all(len(used) == 2 for used in circuits.values()), circuits
+        assert set(circuits["alice"]).isdisjoint(circuits["bob"]), circuits
 
 
 CASES: dict[str, Callable[[], tuple[bytes, ...]]] = {
