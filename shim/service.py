@@ -273,12 +273,12 @@ class Service:
     def _end(self) -> None:
         asyncio.get_running_loop().remove_reader(self._poller.fileno())
         try:
+            self._attributor.close()  # first: who waits for it goes on, perhaps by a leg that must end with all others
             for owner in self._poller.owners():
                 owner.abort("shutdown")
             self._poller.close()
             if self._control is not None:
                 self._control.close()
-            self._attributor.close()
         finally:
             self._bus.flush()
             self._log.close()

@@ -351,11 +351,21 @@ def test_port_0_is_any_free_port() -> None:
 
 def test_ipv6_does_not_take_the_ipv4_port_as_well() -> None:
     try:
-        six = bind(Address("::1", 0))
+        sixes = [bind(Address("::1", 0)) for _ in range(10)]
     except ListenError:
         pytest.skip("needs an IPv6 loopback address")
-    with six, bind(Address("127.0.0.1", bound_address(six).port)) as four:
-        assert str(bound_address(six)) == f"[::1]:{bound_address(four).port}"
+    free = list(map(_twin_is_free, sixes))
+    assert any(free), "one may be taken by somebody else, not all"
+
+
+def _twin_is_free(six: socket.socket) -> bool:
+    port = bound_address(six).port
+    with six:
+        try:
+            bind(Address("127.0.0.1", port)).close()
+        except ListenError:
+            return False
+    return True
 
 
 def test_accepted_sockets_inherit_no_delay() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +23,7 @@ from rig.asking import (
     unanswered,
     wire,
 )
+from rig.family import children
 from rig.shim import Shim, run
 from rig.upstream import Upstream
 
@@ -216,6 +219,15 @@ class TestInEveryMode:
     def test_a_late_end_answers_nothing_and_faults_nothing(self, shim: Shim, upstream: Upstream) -> None:
         with udp_client(address(shim.ready["dns"][0])) as client:
             for number in range(200):
+                client.send(wire(f"{number}.end.test", id=number))
+            shim.stop()
+
+    def test_an_end_while_askers_are_looked_up_faults_nothing(self, shim: Shim) -> None:
+        lookers = [pid for guardian in children(shim.process.pid) for pid in children(guardian)]
+        with udp_client(address(shim.ready["dns"][0])) as client:
+            for pid in lookers:
+                os.kill(pid, signal.SIGSTOP)
+            for number in range(50):
                 client.send(wire(f"{number}.end.test", id=number))
             shim.stop()
 
