@@ -62,7 +62,10 @@ class Bench:
         return self._space.running(words)
 
     def leaked(self, case: Case, host: str, folder: Path) -> Line:
-        """The finding of a program as it was. One that ends too soon, on a busy machine, cannot be named: try again."""
+        """The finding of a program as it was. One that ends too soon, on a busy machine, cannot be named: try again.
+
+        Of one that ends while it is looked into only the name is told, not what was preloaded into it.
+        """
         folder.mkdir()
         named: list[Line] = []
         for number in range(TRIES):
@@ -71,7 +74,7 @@ class Bench:
             self.shim.wait_for("leak_found", mark, kind=case.kind)
             self._settle(folder)
             found = self.shim.find("leak_found", mark, kind=case.kind)
-            if named := [line for line in found if line["process"] and not is_last(line)]:
+            if named := [line for line in found if is_whole(line["process"]) and not is_last(line)]:
                 break
         assert named, [line.get("process_reason") for line in found]
         return named[0]
@@ -103,6 +106,11 @@ class Bench:
         after = Task(LAST, self.shim.socks, self.shim.http, folder)
         self._space.run(curl("--socks5")(after).argv)
         self.shim.wait_for("leak_found", mark, destination=f"{LAST}:80")
+
+
+def is_whole(process: Line | None) -> bool:
+    """Whether all is told that there is to be known of a program."""
+    return process is not None and process["exe"] is not None
 
 
 def is_last(line: Line) -> bool:

@@ -60,6 +60,28 @@ def test_of_its_environment_only_what_was_preloaded_is_kept(tree: Procfs) -> Non
     assert "s3ntinel" not in repr([getattr(process, field) for field in process.__slots__])
 
 
+class Dying(Procfs):
+    """Whoever is found alive gives up its memory right after that."""
+
+    def stat(self, pid: int) -> Stat | None:
+        found = super().stat(pid)
+        for file in ("cmdline", "environ"):
+            self.write(f"{pid}/{file}", "")
+        return found
+
+
+def test_one_that_ends_while_it_is_described_is_not_told_in_half(tmp_path: Path) -> None:
+    """A process without its preloaded library would get the advice for a program that goes out by itself."""
+    tree = Dying(tmp_path)
+    tree.add(703, "curl", 0, exe="/usr/bin/curl", stack=7)
+    seen = stat(tree, 703)
+    tree.add(
+        703, "curl", 0, exe="/usr/bin/curl", stack=7, arguments=("curl", "x"), environment=b"LD_PRELOAD=/libtorsocks.so"
+    )
+    process = describe(tree, seen)
+    assert (process.arguments, process.wrapper) == (("curl", "x"), "torsocks")
+
+
 def test_a_browsers_network_service_is_the_browser(tree: Procfs) -> None:
     tree.add(800, "chromium", 700, exe=CHROMIUM, arguments=(CHROMIUM, "--proxy-server=socks5://127.0.0.1:9250"))
     tree.add(801, "chromium", 800, exe=CHROMIUM, arguments=(CHROMIUM, "--type=zygote"))

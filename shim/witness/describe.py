@@ -18,8 +18,9 @@ _HELPER_MARKS = ("--type=", "-contentproc")
 
 def describe(proc: Proc, stat: Stat) -> Process:
     """The program that this process belongs to; only its number and name when it has ended meanwhile."""
-    # What vanishes first is read first: a client may live no longer than its request takes.
-    exe, arguments = proc.exe(stat.pid), proc.arguments(stat.pid)
+    # What vanishes with its memory is read before it is asked whether it still lives: a client may live no longer than
+    # its request takes, and one without its environment would seem to make its connections by itself.
+    exe, arguments, environment = proc.exe(stat.pid), proc.arguments(stat.pid), proc.environment(stat.pid)
     if proc.stat(stat.pid) != stat:  # ended, or another program by now: what was read may be that one's
         return Process(stat.pid, plain(stat.name, None), None, start=stat.start)
     main = main_process(proc, stat, exe, arguments)
@@ -35,7 +36,7 @@ def describe(proc: Proc, stat: Stat) -> Process:
         uid=proc.uid(main.pid),
         parents=parents(proc, main),
         script=script(exe, arguments),
-        wrapper=wrapper(proc.environment(main.pid)),
+        wrapper=wrapper(environment),
     )
 
 
