@@ -78,6 +78,7 @@ def test_a_canary(mode: str, status: int, code: tuple[str, str], upstream: Upstr
     with place(tmp_path) as here, sensing(here, upstream, mode) as shim:
         found, codes = here.codes("--dns", "127.0.0.1:53", "--canary", "zone.example")
         assert (found, codes) == (status, {"server_is_sensor": "ok", "sensor_answers": "ok", code[0]: code[1]})
+        shim.stop()  # all that it has seen is in its log
         names = {line["qname"] for line in shim.find("dns_query")} - {"."}
         assert len(names) == 1 and names.pop().endswith(".zone.example")
 
