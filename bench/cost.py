@@ -13,6 +13,7 @@ from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
 SETTLE_S = 0.5  # at most so long a relay may still be closing connections after a test
+LATE_S = 5.0  # ... and at most so long before it is called idle
 
 
 def tree(root: int | None) -> list[int]:
@@ -64,9 +65,9 @@ def machine_busy() -> float:
     return (sum(int(word) for word in fields) - idle) / TICKS
 
 
-def settle(root: int | None) -> None:
+def settle(root: int | None, at_most: float = SETTLE_S) -> None:
     """Wait till the tree uses no more CPU: it still closes connections when the load generator has ended."""
-    until, last = time.monotonic() + SETTLE_S, -1.0
+    until, last = time.monotonic() + at_most, -1.0
     while time.monotonic() < until:
         used = tree_cpu(root)
         if used - last < 0.0005:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cost import machine_busy, settle, tree, tree_cpu, tree_memory_kib
+from cost import LATE_S, machine_busy, settle, tree, tree_cpu, tree_memory_kib
 from peers import LOOPBACK, Peer
 from prepare import Missing
 from server import Server
@@ -161,7 +161,7 @@ class Bench:
         with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as load:
             assert load.stdin is not None and load.stdout is not None
             held = json.loads(load.stdout.readline() or '{"held": 0}')["held"]
-            settle(server.pid)
+            settle(server.pid, LATE_S)
             after, cpu, began = tree_memory_kib(server.pid), tree_cpu(server.pid), time.monotonic()
             time.sleep(1)
             idle_cpu = (tree_cpu(server.pid) - cpu) / (time.monotonic() - began)

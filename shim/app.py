@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import resource
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from socket import socket
@@ -17,9 +16,9 @@ import uvloop
 from shim.address import Address
 from shim.config import Config
 from shim.errors import SandboxError
-from shim.guardian import Guardian, Leftover, Link
+from shim.guardian import Duties, Guardian, Leftover
 from shim.proxy.listener import bind, bound_address
-from shim.sandbox import PARTS, Needs, confine, offered, restrict, restrict_witness
+from shim.sandbox import PARTS, Needs, confine, limit_resources, offered, restrict
 from shim.sensor.sockets import bind_both
 from shim.service import Service
 from shim.tor.child import TorChild, data_directory
@@ -70,21 +69,21 @@ def _mine(sockets: list[list[socket]], index: int) -> list[socket]:
     return [group[index] for group in sockets]
 
 
-def run(config: Config, *, workers: int = 1, lang: str = "en") -> int:
+def run(config: Config, guardian: Guardian, *, workers: int = 1, lang: str = "en") -> int:
     """The whole life of `shim run`; the result is the exit status. ListenError, SandboxError before it has begun."""
     if config.sandbox.mode == "require":
         _require(part for part, had in offered().items() if had)
-    _set_resource_limits()
+    limit_resources()
     sockets = Sockets(config, workers)
     child = None
     if not isinstance(config.upstream.address, Address):
         child = TorChild(config.upstream.tor_command, data_directory())
-    guardian = _guardian(config, workers, child, sockets)
+    guardian.brief(_duties(config, child, sockets))
     needs = _needs(config)
     in_force = () if config.sandbox.mode == "off" else confine(needs)
     family = Workers.fork(workers)
     socks, http = sockets.of(family.index)
-    link = None if guardian is None else guardian.link(family.index)
+    link = guardian.link(family.index)
     witness = link.hire() if link is not None and config.log.attribution else None
     if config.sandbox.mode != "off":
         in_force += restrict(needs)
@@ -98,27 +97,21 @@ def run(config: Config, *, workers: int = 1, lang: str = "en") -> int:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         status = runner.run(main())
     family.wait()
-    _end(link, guardian, first=not family.index)
+    if link is not None:
+        link.shut()
+        if not family.index:
+            guardian.wait()
     return status
 
 
-def _guardian(config: Config, workers: int, child: TorChild | None, sockets: Sockets) -> Guardian | None:
-    """Where there is something for it to do."""
-    leftovers = list(sockets.leftovers())
-    if child is None and not leftovers and not (config.log.attribution and can_look()):
-        return None
-    return Guardian.fork(workers, child, leftovers, _unrestricted if config.sandbox.mode == "off" else restrict_witness)
-
-
-def _unrestricted() -> None:
-    """The sandbox is off."""
-
-
-def _end(link: Link | None, guardian: Guardian | None, *, first: bool) -> None:
-    if link is not None:
-        link.shut()
-    if guardian is not None and first:
-        guardian.wait()
+def _duties(config: Config, child: TorChild | None, sockets: Sockets) -> Duties:
+    """What is to be done outside of the sandbox."""
+    return Duties(
+        tor=None if child is None else child.words,
+        leftovers=tuple(sockets.leftovers()),
+        looking=config.log.attribution and can_look(),
+        confined=config.sandbox.mode != "off",
+    )
 
 
 def _needs(config: Config) -> Needs:
@@ -142,10 +135,3 @@ def _require(had: Iterator[str]) -> None:
     missing = [part for part in PARTS if part not in parts]
     if missing:
         raise SandboxError(missing)
-
-
-def _set_resource_limits() -> None:
-    """As many descriptors as we may have: a tunnel takes two. And no core dumps: they would hold destinations."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -21,6 +21,7 @@ from shim.cli.helptext import columns, first_sentence, wrapped
 from shim.cli.options import SETTINGS
 from shim.config import Config, Log, Sandbox
 from shim.config.problems import KEYS
+from shim.guardian import Guardian
 from shim.health import GREETING, WELCOME
 from shim.locale import LANGUAGES, catalogue
 from shim.model import DnsMode, Mode
@@ -40,7 +41,8 @@ class FakeApp(types.ModuleType):
         self.status = status
         self.calls: list[tuple[Config, int, str]] = []
 
-    def run(self, config: Config, *, workers: int, lang: str) -> int:
+    def run(self, config: Config, guardian: Guardian, *, workers: int, lang: str) -> int:
+        assert guardian.link(0) is None, "it has yet to be told what it is there for"
         self.calls.append((config, workers, lang))
         return self.status
 

@@ -1,12 +1,13 @@
 """`shim run`: from words to a running proxy.
 
-Holds none of the proxy: `shim.app` is imported once the configuration is known to be good.
+Holds none of the proxy: `shim.app` is imported once the configuration is known to be good, and before that the guardian
+is forked, in whose memory nothing else should be.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,13 +17,22 @@ from shim.cli.status import EXIT_FAULT, EXIT_USAGE
 from shim.errors import ListenError, SandboxError
 from shim.locale import Catalogue
 
+if TYPE_CHECKING:
+    from shim.guardian import Guardian
+
 MAX_WORKERS = 64
 
 
 def command(texts: Catalogue) -> click.Command:
     """The command, with its help in the catalogue's language."""
 
-    def run(config: Path | None, workers: int, **values: Any) -> int:
+    def run(workers: int, **values: Any) -> int:
+        from shim.guardian import Guardian
+
+        with Guardian.fork(workers) as guardian:
+            return start(guardian, workers, **values)
+
+    def start(guardian: Guardian, workers: int, config: Path | None, **values: Any) -> int:
         settings = load(texts, config, values, workers)
         if settings is None:
             return EXIT_USAGE
@@ -30,7 +40,7 @@ def command(texts: Catalogue) -> click.Command:
 
         lang = texts.lang if settings.log.lang == "auto" else settings.log.lang
         try:
-            return app.run(settings, workers=workers, lang=lang)
+            return app.run(settings, guardian, workers=workers, lang=lang)
         except ListenError as error:
             click.echo(texts.text("cli.cannot_listen", reason=error), err=True)
             return EXIT_FAULT

@@ -4,5 +4,6 @@ Takes away only; nothing here can be undone by the process that it is done to. L
 """
 
 from shim.sandbox.enter import PARTS, Needs, confine, offered, restrict, restrict_witness
+from shim.sandbox.privileges import limit_resources
 
-__all__ = ["PARTS", "Needs", "confine", "offered", "restrict", "restrict_witness"]
+__all__ = ["PARTS", "Needs", "confine", "limit_resources", "offered", "restrict", "restrict_witness"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import struct
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -28,6 +29,13 @@ _VERSION_3 = 0x20080522
 _SETS = struct.Struct("=6I")  # effective, permitted, inheritable of the low half, then of the high one
 _MOST = 64
 _CAPSET = {"x86_64": 126, "aarch64": 91}
+
+
+def limit_resources() -> None:
+    """As many descriptors as we may have: a tunnel takes two. And no core dumps: they would hold destinations."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def no_new_privs() -> None:

@@ -54,12 +54,24 @@ class Watcher(Protocol):
 class TorChild:
     """Keeps one tor running until its `run` is cancelled. Made before workers fork, so that all know its address."""
 
-    def __init__(self, command: str, data: Path) -> None:
+    def __init__(self, command: str, data: Path, runtime: Path | None = None) -> None:
         self._command = command
         self._data = data
-        self._runtime = Path(tempfile.gettempdir()) / f"leakshim-{os.getpid()}-{secrets.token_hex(8)}"
         # Under the temporary folder: the data directory's path may be longer than a unix socket's 107 bytes.
+        unique = f"leakshim-{os.getpid()}-{secrets.token_hex(8)}"
+        self._runtime = runtime or Path(tempfile.gettempdir()) / unique
         self.address = Address(path=str(self._runtime / "socks"))
+
+    @classmethod
+    def of(cls, words: tuple[str, str, str]) -> TorChild:
+        """The one of these `words`, in another process."""
+        command, data, runtime = words
+        return cls(command, Path(data), Path(runtime))
+
+    @property
+    def words(self) -> tuple[str, str, str]:
+        """The command, where its data is, and where its socket."""
+        return self._command, str(self._data), str(self._runtime)
 
     def available(self) -> bool:
         """Whether there is such a program."""

@@ -127,7 +127,10 @@ class Watched:
         )
 
     def resident_kib(self) -> int:
-        """Memory of all its processes; pages that they share count once."""
+        """Memory of all its processes that is theirs; pages that they share count once.
+
+        Pages of files are left out: they count less the more other programs of the machine have the same file open.
+        """
         return sum(_resident_kib(pid) for pid in _family(self.process.pid))
 
     def stop(self) -> int:
@@ -190,6 +193,6 @@ def _kinds(pid: int) -> Counter[str]:
 
 
 def _resident_kib(pid: int) -> int:
-    match = re.search(r"^Pss: +(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
+    match = re.search(r"^Pss_Anon: +(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
     assert match
     return int(match[1])

@@ -26,6 +26,7 @@ from typing import Any
 
 from shim import app
 from shim.config import Flag, load
+from shim.guardian import Guardian
 from shim.sandbox import restrict_witness
 
 FAST_OPEN = 0x20000000
@@ -290,7 +291,8 @@ def main() -> None:
         return
     app.Service = Prober  # type: ignore[assignment,misc]
     pairs = [word.partition("=") for word in sys.argv[2:]]
-    sys.exit(app.run(load(None, [Flag("--flag", key, json.loads(text)) for key, _, text in pairs])))
+    with Guardian.fork(1) as guardian:
+        sys.exit(app.run(load(None, [Flag("--flag", key, json.loads(text)) for key, _, text in pairs]), guardian))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,76 @@
+"""What a guardian is told, and that nobody stays behind who was told nothing; its life is in test_run_sandbox.py."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from shim.guardian import Duties, Guardian, Leftover
+from shim.tor.child import TorChild
+
+LEFTOVERS = Leftover("/run/shim/socks", 5, 7), Leftover("/run/shim/\udcff 日本", 5, 8)
+ALL = Duties(("tor", "/var/lib/tor", "/tmp/x"), LEFTOVERS, looking=True, confined=False)
+NOTHING = Duties(looking=False)
+
+
+def pid_of(guardian: Guardian) -> int:
+    return guardian._pid
+
+
+@pytest.mark.parametrize("duties", [ALL, NOTHING, Duties()], ids=["all", "nothing", "looking"])
+def test_duties_arrive_as_they_were_told_and_take_no_command_along(duties: Duties) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(duties.to_bytes() + b"W")
+        assert Duties.receive(theirs) == duties
+        assert theirs.recv(9) == b"W"
+
+
+@pytest.mark.parametrize("told", [b"", b"\0\0", ALL.to_bytes()[:-1]], ids=["nothing", "part of a size", "part"])
+def test_who_ends_before_it_has_told_all_has_told_nothing(told: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        with ours:
+            ours.sendall(told)
+        assert Duties.receive(theirs) is None
+
+
+def test_each_duty_is_one() -> None:
+    assert not NOTHING
+    assert Duties(ALL.tor, looking=False) and Duties(None, LEFTOVERS, looking=False) and Duties()
+
+
+def test_its_tor_is_the_one_that_the_workers_know() -> None:
+    child = TorChild("tor", Path("/var/lib/tor"))
+    assert TorChild.of(child.words).address == child.address
+
+
+@pytest.mark.parametrize("told", [False, True], ids=["not told", "told that there is nothing"])
+def test_who_has_nothing_to_do_is_ended_and_buried(told: bool) -> None:
+    with Guardian.fork(2) as guardian:
+        pid = pid_of(guardian)
+        os.kill(pid, 0)
+        if told:
+            guardian.brief(NOTHING)
+        assert guardian.link(0) is None
+        guardian.wait()  # for nobody
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_what_was_left_is_removed_when_the_shim_has_ended_and_nothing_that_took_its_place(tmp_path: Path) -> None:
+    mine, taken = tmp_path / "mine", tmp_path / "taken"
+    mine.touch()
+    taken.touch()
+    with Guardian.fork(1) as guardian:
+        guardian.brief(Duties(None, (Leftover.of(str(mine)), Leftover.of(str(taken))), looking=False))
+        link = guardian.link(0)
+        assert link is not None and mine.exists()
+        (tmp_path / "other").touch()
+        (tmp_path / "other").rename(taken)
+        link.shut()
+        guardian.wait()
+    assert taken.exists() and not mine.exists()
