@@ -220,7 +220,10 @@ class Crowd:
             await loop.sock_sendall(sock, message)
             if random.random() < 0.8:
                 async with asyncio.timeout(PATIENCE_S):
-                    _check(message, await loop.sock_recv(sock, 512))
+                    # The port may have been that of one who did not wait for his answer, which comes to us.
+                    while (reply := await loop.sock_recv(sock, 512))[:2] != message[:2]:
+                        pass
+                _check(message, reply)
 
     async def query_by_tcp(self) -> None:
         """Several on one connection, and an end in the middle of one."""
