@@ -156,6 +156,27 @@ def test_many_connections_at_once_that_come_and_go(oldest_first: bool, tree: Pro
         assert holders.glance(inode, 1000) is program.process
 
 
+def test_connections_that_end_in_their_order_are_seen_at_the_first_guess(tree: Procfs) -> None:
+    """And one that takes the number of the last one again soon is, too."""
+    holders = Holders(tree)
+    program = Program(tree, holders, 100)
+    opened = [program.connect(inode) for inode in range(1, 17)]
+    program.found_at(opened[0])
+    assert [holders.glance(inode, 1000) for inode in range(1, 17)] == [program.process] * 16
+    for inode in range(17, 117):
+        program.close(opened.pop(0))
+        opened.append(program.connect(inode))
+        tree.probes = 0
+        assert holders.glance(inode, 1000) is program.process
+        assert tree.probes == 1 or inode == 17
+    for inode in range(117, 127):
+        program.close(opened[-1])
+        program.connect(inode)
+        tree.probes = 0
+        assert holders.glance(inode, 1000) is program.process
+        assert tree.probes == 1 or inode == 117
+
+
 def test_a_glance_is_short_however_many_there_are(tree: Procfs) -> None:
     holders = Holders(tree)
     for pid in range(100, 140):

@@ -58,8 +58,8 @@ class Holder:
         """Where its sockets stood when its table was read last."""
         self.guesses: tuple[int, ...] = ()
         """Numbers to try: the last one (closed, and opened again), the next free ones, the one that was seen the
-        longest ago (connections of equal length end in their order), those before."""
-        self._recent: list[int] = []
+        longest ago (connections of equal length end in their order). That one comes first where it was right last."""
+        self._recent: dict[int, None] = {}  # where sockets stood, in the order they were seen
         self._free: list[int] = []
 
     def seen(self, descriptor: int, table: Table | None = None) -> None:
@@ -68,14 +68,21 @@ class Holder:
         if table is not None:
             self.sockets = table.sockets if len(table.sockets) <= SOCKETS else {}
             self._free = free(table.open)
-        elif recent and recent[0] == descriptor:
+        elif recent and descriptor == next(reversed(recent)) == self.guesses[0]:
             return
+        in_turn = descriptor == next(iter(recent), None)
+        recent.pop(descriptor, None)
+        recent[descriptor] = None
+        if len(recent) > SWEPT:
+            del recent[next(iter(recent))]
+        oldest = next(iter(recent))
         del self._free[: bisect_right(self._free, descriptor)]
-        if descriptor in recent:
-            recent.remove(descriptor)
-        recent.insert(0, descriptor)
-        del recent[SWEPT:]
-        self.guesses = tuple(dict.fromkeys((descriptor, *self._free[:2], *recent[:0:-1])))
+        usual = descriptor, *self._free[:2], oldest
+        self.guesses = tuple(dict.fromkeys((oldest, *usual) if in_turn else usual))
+
+    def others(self) -> Iterator[int]:
+        """The rest of where its sockets stood, the one that was seen the longest ago first."""
+        return (number for number in self._recent if number not in self.guesses)
 
 
 class Holders:
@@ -167,7 +174,7 @@ def _likely(holders: list[Holder]) -> Iterator[tuple[Holder, int]]:
 
 def _unlikely(holders: list[Holder]) -> Iterator[tuple[Holder, int]]:
     for holder in holders[:1]:
-        for number in holder.guesses[NUMBERS:]:
+        for number in holder.others():
             yield holder, number
 
 
