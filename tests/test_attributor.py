@@ -24,6 +24,7 @@ from shim.witness.attributor import Attributor
 from shim.witness.clues import of_connection
 from shim.witness.desk import can_look, start
 from shim.witness.looking import BUSY, GONE, OFF, TIMEOUT, Sighting, Trace
+from shim.witness.words import AT_ONCE, MAX_LINE, question
 
 
 class Bench:
@@ -122,7 +123,7 @@ async def test_a_search_that_takes_too_long_is_a_timeout_and_its_answer_is_dropp
         assert await bench.told(1) == [("c1", None, TIMEOUT)]
         assert heard == [Sighting(None, TIMEOUT)]
         bench.looker.results.put(NAMED)
-        bench.attributor._timeout_s = TIMEOUT_S
+        bench.attributor._open.seconds = TIMEOUT_S
         bench.looker.known[clue(2)] = NAMED
         bench.attributor.identify("c2", clue(2))
         assert await bench.told(2) == [("c1", None, TIMEOUT), ("c2", CURL, None)]
@@ -178,8 +179,43 @@ async def test_one_who_does_not_read_is_asked_no_more_than_there_is_room_for() -
             while not bench.events:
                 number += 1
                 bench.attributor.identify(f"c{number}", clue(1))
-            assert await bench.told(1) == [(f"c{number}", None, BUSY)]
+            asked_last = range(number - AT_ONCE + 1, number + 1)
+            assert await bench.told(AT_ONCE) == [(f"c{each}", None, BUSY) for each in asked_last]
             assert bench.attributor.available
+
+
+async def test_what_is_asked_in_one_turn_goes_together() -> None:
+    ours, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
+    bench = Bench(Scripted(), ours)
+    with theirs, closing(bench.attributor):
+        for number in range(AT_ONCE + 3):
+            bench.attributor.identify(f"c{number}", clue(number))
+        bench.attributor.prepare()
+        messages = [await asyncio.to_thread(theirs.recv, MAX_LINE) for _ in range(2)]
+        assert [message.count(b"\n") for message in messages] == [AT_ONCE, 4]
+        asked = [question(line) for message in messages for line in message.splitlines()]
+        assert [each.number if each else None for each in asked] == [*range(1, AT_ONCE + 4), None]
+
+
+async def test_the_next_one_is_asked_what_the_last_one_was_not_asked_any_more(bench: Bench) -> None:
+    other = Scripted()
+    other.known[clue(1)] = NAMED
+    with desk(other) as sock, closing(bench.attributor):
+        bench.attributor.identify("c1", clue(1))
+        bench.attributor.use(sock)
+        assert await bench.told(1) == [("c1", CURL, None)]
+
+
+async def test_who_has_ended_before_the_question_leaves_it_is_off_at_once() -> None:
+    ours, theirs = socket.socketpair()
+    bench = Bench(Scripted(), ours)
+    heard: list[Sighting] = []
+    with closing(bench.attributor):
+        for number in range(3):
+            bench.attributor.identify(f"c{number}", clue(number), heard.append, within_s=TIMEOUT_S)
+        theirs.close()
+        assert await bench.told(4) == [(f"c{number}", None, OFF) for number in range(3)]
+        assert (heard, bench.ended) == ([Sighting(None, OFF)] * 3, 1)
 
 
 async def test_without_anybody_to_ask_it_is_off() -> None:
@@ -236,14 +272,15 @@ async def test_a_bug_in_a_search_ends_nothing() -> None:
         (fault,) = (event for event in bench.events if isinstance(event, Fault))
         assert (fault.error, fault.place.partition(":")[0]) == ("RuntimeError", "rig.lookers")
         assert [event.reason for event in bench.identified()] == [TIMEOUT]
-        bench.attributor._timeout_s = TIMEOUT_S
+        bench.attributor._open.seconds = TIMEOUT_S
         bench.attributor.identify("c2", clue(2))
         bench.looker.results.put(NAMED)
         assert (await bench.told(3))[-1] == ("c2", CURL, None)
 
 
-async def test_no_timer_stays_behind(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A look-up that has ended leaves nothing in the loop."""
+async def test_all_look_ups_share_their_timers_and_none_stays_behind(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     timers: list[asyncio.TimerHandle] = []
     call_later = asyncio.get_running_loop().call_later
 
@@ -253,8 +290,11 @@ async def test_no_timer_stays_behind(bench: Bench, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(bench.attributor._loop, "call_later", noting)
     bench.looker.known[clue(1)] = NAMED
-    bench.attributor.identify("c1", clue(1), lambda _: None, within_s=TIMEOUT_S)
-    await bench.told(1)
+    for count in range(1, 4):
+        bench.attributor.identify("c1", clue(1), lambda _: None, within_s=TIMEOUT_S)
+        bench.attributor.identify("c2", clue(1), lambda _: None, within_s=TIMEOUT_S / 2)
+        await bench.told(2 * count)
+    bench.attributor.close()
     assert [timer.cancelled() for timer in timers] == [True, True]
 
 

@@ -17,7 +17,7 @@ from shim.model import Ancestor, Process
 from shim.witness import words
 from shim.witness.clues import Endpoint, Flow, LocalPeer
 from shim.witness.looking import GONE, Sighting
-from shim.witness.words import MAX_CLUES, Answer, Question
+from shim.witness.words import AT_ONCE, MAX_CLUES, MAX_LINE, Answer, Question
 
 WHOLE = Process(
     4242,
@@ -113,6 +113,21 @@ def test_a_desk_answers_nothing_to_nonsense_and_goes_on() -> None:
         sock.sendall(b"\n\xff\n{}\nprepared\n[1,2.5,[[1,2]]]\n" + words.ask(1, time.monotonic() - 1, (clue(1),)))
         sock.sendall(words.ask(2, time.monotonic() + TIMEOUT_S, (clue(1),)))
         assert words.answer(sock.recv(1000).rstrip(b"\n")) == Answer(2, Sighting(CURL, None, 1000))
+
+
+def test_what_is_asked_together_is_answered_together() -> None:
+    looker = Scripted()
+    looker.known = {clue(number): NAMED for number in range(1, AT_ONCE + 3)}
+    ours, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
+    with desk(looker, pair=(ours, theirs)) as sock:
+        sock.settimeout(TIMEOUT_S)
+        until = time.monotonic() + TIMEOUT_S
+        sock.sendall(b"".join(words.ask(number, until, (clue(number),)) for number in range(1, AT_ONCE + 3)))
+        said = [sock.recv(MAX_LINE).splitlines() for _ in range(2)]
+    assert list(map(len, said)) == [AT_ONCE, 2]
+    assert [words.answer(line) for lines in said for line in lines] == [
+        Answer(number, NAMED) for number in range(1, AT_ONCE + 3)
+    ]
 
 
 def test_a_desk_leaves_who_never_ends_a_line() -> None:

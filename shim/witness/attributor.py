@@ -11,13 +11,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from socket import socket
-from typing import Final, Protocol
+from typing import Final
 
 from shim.events import Event, Fault, HelperEnded, ProcessIdentified
 from shim.witness import words
 from shim.witness.clues import Clue
 from shim.witness.looking import BUSY, GONE, OFF, TIMEOUT, Sighting
-from shim.witness.words import MAX_LINE, Answer
+from shim.witness.patience import Patience
+from shim.witness.words import AT_ONCE, MAX_LINE, Answer
 
 TIMEOUT_S: Final = 0.25
 """A finding waits so long for its program, and no longer."""
@@ -33,36 +34,27 @@ CAPACITY: Final = 1024
 
 Then = Callable[[Sighting], None]
 
+_NOBODY: Final = 0
+"""The number of no question."""
+
 _OFF, _GONE, _BUSY, _LATE = (Sighting(None, reason) for reason in (OFF, GONE, BUSY, TIMEOUT))
-
-
-class Timer(Protocol):
-    """What loop.call_later returns."""
-
-    def cancel(self) -> None: ...
 
 
 class _Job:
     """One question: who it is about, and who waits for the answer."""
 
-    __slots__ = ("hold", "subject", "then", "timer")
+    __slots__ = ("hold", "subject", "then")
 
-    def __init__(self, subject: str, then: Then | None) -> None:
+    def __init__(self, subject: str, then: Then | None, hold: Patience | None) -> None:
         self.subject = subject
         self.then = then
-        self.timer: Timer | None = None
-        self.hold: Timer | None = None
+        self.hold = hold
 
     def release(self, sighting: Sighting) -> None:
         """Tell who waits for it, once."""
         then, self.then = self.then, None
         if then is not None:
             then(sighting)
-
-    def cancel_timers(self) -> None:
-        for timer in (self.timer, self.hold):
-            if timer is not None:
-                timer.cancel()
 
 
 class Attributor:
@@ -83,13 +75,16 @@ class Attributor:
         """How look-ups ended, by reason; `found` for those that named a program."""
         self._publish = publish
         self._loop = loop
-        self._timeout_s = timeout_s
         self._capacity = capacity
         self._ended = ended
         self._jobs: dict[int, _Job] = {}
         self._last = 0
+        self._open = Patience(loop, timeout_s, lambda number: self._settle(number, _LATE))
+        self._holds: dict[float, Patience] = {}
+        """Of who waits less long, by how long: there are few lengths."""
+        self._unsent: dict[int, bytes] = {}
+        """What is asked in this turn of the loop. Together it costs one system call, and wakes the other side once."""
         self._rest = b""
-        """The other end has gone, which is about to be told."""
         self._sock: socket | None = None
         if sock is not None:
             self.use(sock)
@@ -108,7 +103,7 @@ class Attributor:
 
     def prepare(self) -> None:
         """Have it get to know the processes that are there already: else the first search takes up to 0.1 s."""
-        self._send(words.ask_to_prepare())
+        self._put(_NOBODY, words.ask_to_prepare())
 
     def identify(
         self,
@@ -124,38 +119,60 @@ class Attributor:
         `then` may be called before this returns. `clue` None stands for a client that is already gone; if it leads to
         no socket, those of `or_else` are tried.
         """
-        said = self._ask(clue, or_else)
-        if said is not None:
-            self._tell(subject, said)
+        refusal = self._refusal()
+        if clue is None or refusal is not None:
+            self._tell(subject, refusal or _GONE)
             if then is not None:
-                then(said)
+                then(refusal or _GONE)
             return
-        job = _Job(subject, then)
-        self._wait_for(job, self._last)
-        if then is not None:
-            job.hold = self._loop.call_later(within_s, job.release, _LATE)
+        self._last += 1
+        hold = self._hold(within_s) if then is not None and within_s < self._open.seconds else None
+        self._jobs[self._last] = _Job(subject, then, hold)
+        if hold is not None:
+            hold.add(self._last)
+        self._put(self._last, words.ask(self._last, self._open.add(self._last), (clue, *or_else)))
 
     def close(self) -> None:
         """Ask no more; what is still open is told as timed out."""
         self._let_go()
         self._give_up(_LATE)
+        for patience in (self._open, *self._holds.values()):
+            patience.close()
 
-    def _ask(self, clue: Clue | None, or_else: Sequence[Clue]) -> Sighting | None:
-        """Send the question; what there is to say instead, if it cannot be sent."""
+    def _refusal(self) -> Sighting | None:
+        """What there is to say at once, instead of asking."""
         if self._sock is None:
             return _OFF
-        if clue is None:
-            return _GONE
-        if len(self._jobs) >= self._capacity:
-            return _BUSY
-        self._last += 1
-        return self._send(words.ask(self._last, time.monotonic() + self._timeout_s, (clue, *or_else)))
+        return _BUSY if len(self._jobs) >= self._capacity else None
 
-    def _send(self, line: bytes) -> Sighting | None:
+    def _hold(self, seconds: float) -> Patience:
+        hold = self._holds.get(seconds)
+        if hold is None:
+            hold = self._holds[seconds] = Patience(
+                self._loop, seconds, lambda number: self._jobs[number].release(_LATE)
+            )
+        return hold
+
+    def _put(self, number: int, line: bytes) -> None:
+        """Have it sent with all that this turn of the loop asks."""
+        self._unsent[number] = line
+        if len(self._unsent) == 1:
+            self._loop.call_soon(self._flush)
+        elif len(self._unsent) >= AT_ONCE:
+            self._flush()
+
+    def _flush(self) -> None:
+        lines, self._unsent = self._unsent, {}
+        if lines and (said := self._send(b"".join(lines.values()))) is not None:
+            for number in lines:
+                self._settle(number, said)
+
+    def _send(self, lines: bytes) -> Sighting | None:
+        """What there is to say instead of an answer, if they cannot be sent: the kernel takes all of them, or none."""
         if self._sock is None:
             return _OFF
         try:
-            if self._sock.send(line) == len(line):
+            if self._sock.send(lines) == len(lines):
                 return None
         except BlockingIOError:
             return _BUSY
@@ -163,10 +180,6 @@ class Attributor:
             pass
         self._lost(self._sock)
         return _OFF
-
-    def _wait_for(self, job: _Job, number: int) -> None:
-        self._jobs[number] = job
-        job.timer = self._loop.call_later(self._timeout_s, self._settle, number, _LATE)
 
     def _read(self) -> None:
         for said in self._receive():
@@ -211,6 +224,7 @@ class Attributor:
         self._rest = b""
 
     def _give_up(self, sighting: Sighting) -> None:
+        self._unsent.clear()
         for number in list(self._jobs):
             self._settle(number, sighting)
 
@@ -218,7 +232,9 @@ class Attributor:
         job = self._jobs.pop(number, None)
         if job is None:  # late: it has been told as timed out
             return
-        job.cancel_timers()
+        self._open.discard(number)
+        if job.hold is not None:
+            job.hold.discard(number)
         self._tell(job.subject, sighting)
         job.release(sighting)
 

@@ -22,7 +22,7 @@ from shim.witness.elsewhere import Elsewhere
 from shim.witness.looking import BUSY, GONE, OTHER_NAMESPACE, Found, Holding, Looker, Sighting, Trace
 from shim.witness.searcher import Search, Searcher
 from shim.witness.witness import Witness
-from shim.witness.words import MAX_LINE, Answer, Question
+from shim.witness.words import AT_ONCE, MAX_LINE, Answer, Question
 
 CAPACITY: Final = 256
 """Searches under way at most. More would only time out: one through all processes takes up to 0.1 s."""
@@ -127,15 +127,9 @@ class Desk:
     def run(self) -> None:
         """Read and answer."""
         try:
-            for line in self._lines():
-                try:
-                    asked = words.question(line)
-                except ValueError:  # not understood: not answered
-                    continue
-                try:
-                    self._take(asked)
-                except Exception as error:  # a bug costs one answer
-                    self._broken(Fault.of(error, time.time()))
+            for lines in self._batches():
+                if said := b"".join(map(self._said, lines)):
+                    self._send(said)
         except OSError:
             pass  # nobody is left
         finally:
@@ -143,36 +137,48 @@ class Desk:
             self._near.close()
             self._sock.close()
 
-    def _lines(self) -> Iterator[bytes]:
-        """Whole lines; an endless one ends it all."""
+    def _batches(self) -> Iterator[list[bytes]]:
+        """Whole lines, as many as came together; an endless one ends it all."""
         rest = b""
         while data := self._sock.recv(MAX_LINE):
             *lines, rest = (rest + data).split(b"\n")
-            yield from lines
+            for first in range(0, len(lines), AT_ONCE):
+                yield lines[first : first + AT_ONCE]
             if len(rest) > MAX_LINE:
                 return
 
-    def _take(self, asked: Question | None) -> None:
-        if asked is None:
-            self._searcher.start()
-        else:
-            self._answer(asked)
+    def _said(self, line: bytes) -> bytes:
+        """What there is to say to a line at once."""
+        try:
+            asked = words.question(line)
+        except ValueError:  # not understood: not answered
+            return b""
+        try:
+            return self._take(asked)
+        except Exception as error:  # a bug costs one answer
+            return words.tell_fault(Fault.of(error, time.time()))
 
-    def _answer(self, asked: Question) -> None:
+    def _take(self, asked: Question | None) -> bytes:
+        if asked is not None:
+            return self._answer(asked)
+        self._searcher.start()
+        return b""
+
+    def _answer(self, asked: Question) -> bytes:
         now = time.monotonic()
         if asked.deadline < now:
-            return
+            return b""
         while self._learnt:
             self._near.remember(self._learnt.popleft())
         seen = self._glance(asked)
         if isinstance(seen, Trace) and not self._has_room(now):
             seen = Sighting(None, BUSY, seen.uid)
         if isinstance(seen, Sighting):
-            self._send(words.tell(Answer(asked.number, seen)))
-            return
+            return words.tell(Answer(asked.number, seen))
         deadline = min(asked.deadline, now + LONGEST_S)
         self._open[asked.number] = deadline
         self._searcher.add(_Search(seen, deadline, asked.number))
+        return b""
 
     def _glance(self, asked: Question) -> Sighting | Trace:
         for clue in asked.clues:
@@ -197,6 +203,6 @@ class Desk:
     def _broken(self, fault: Fault) -> None:
         self._send(words.tell_fault(fault))
 
-    def _send(self, line: bytes) -> None:
+    def _send(self, lines: bytes) -> None:
         with self._sending, contextlib.suppress(OSError):  # if nobody is left, reading tells
-            self._sock.sendall(line)
+            self._sock.sendall(lines)

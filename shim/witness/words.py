@@ -24,6 +24,10 @@ MAX_LINE: Final = 64 * 1024
 
 MAX_CLUES: Final = 8
 
+AT_ONCE: Final = 16
+"""Questions that are sent together, and answers: so few that the kernel takes the questions whole or not at all, and
+that the first answer does not wait long for the last."""
+
 _HOST = re.compile(r"[0-9A-Fa-f:.]{2,45}(?:%[\w.:-]{1,32})?")
 _MAX_PORT = 0xFFFF
 _MAX_NUMBER = 1 << 62

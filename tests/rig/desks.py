@@ -13,9 +13,14 @@ from shim.witness.looking import Looker
 
 
 @contextmanager
-def desk(near: Looker, far: Looker | None = None, capacity: int = CAPACITY) -> Iterator[socket.socket]:
+def desk(
+    near: Looker,
+    far: Looker | None = None,
+    capacity: int = CAPACITY,
+    pair: tuple[socket.socket, socket.socket] | None = None,
+) -> Iterator[socket.socket]:
     """The end of the socket that questions go into. The thread has ended when the context does."""
-    ours, theirs = socket.socketpair()
+    ours, theirs = pair or socket.socketpair()
     thread = Thread(target=Desk(theirs, near, far or near, capacity).run, name="desk", daemon=True)
     thread.start()
     try:
