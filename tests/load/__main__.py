@@ -107,6 +107,7 @@ def row(count: int, folder: Path) -> str:
 def soak(seconds: float, folder: Path) -> str:
     """Random ends and DNS queries for so long, looked at between slices."""
     resident: list[int] = []
+    blocks: list[int] = []
     all_told = Told()
     with far() as upstream, Watched(folder, "--upstream", upstream, "--dns", "127.0.0.1:0") as shim:
         first = lived(shim.socks, 300, WARM, dns=shim.dns, how="warm").came
@@ -121,11 +122,21 @@ def soak(seconds: float, folder: Path) -> str:
             before = before or now
             assert not (leaks := now.leaks(before, SPARE_PIPES)), leaks
             resident.append(now.resident_kib)
+            blocks.append(now.inside["blocks"])
         _end(shim)
         queries = shim.events["dns_query"] - asked
-    warm, late = (median(part) for part in (resident[len(resident) // 5 :][:3], resident[-3:]))
+    warm, late = _ends(resident)
     assert late <= warm * FLAT, f"memory grows: {resident}"
-    return f"{_of(all_told, passed)}, {queries} DNS queries; {_mib(warm)} -> {_mib(late)}, nothing left"
+    objects = " -> ".join(f"{count / 1000:.0f},000" for count in _ends(blocks))
+    return (
+        f"{_of(all_told, passed)}, {queries} DNS queries; {_mib(warm)} -> {_mib(late)}, "
+        f"blocks of Python's allocator {objects}, nothing left"
+    )
+
+
+def _ends(values: list[int]) -> tuple[float, float]:
+    """After the first fifth, and at the end."""
+    return median(values[len(values) // 5 :][:3]), median(values[-3:])
 
 
 def _end(shim: Watched) -> None:

@@ -10,6 +10,7 @@ import gc
 import json
 import os
 import signal
+import sys
 from collections import Counter
 
 from shim.cli import main
@@ -38,6 +39,7 @@ def count(*_: object) -> None:
     quotas = [each for each in objects if type(each).__name__ == "Quota"]
     found: dict[str, int] = {name: kinds[name] for name in COUNTED}
     found |= {"task": len(tasks), "garbage": garbage, "open": sum(quota.open for quota in quotas)}
+    found |= {"blocks": sys.getallocatedblocks()}
     found |= {"handshakes": sum(quota.handshakes for quota in quotas)}
     found |= {"clients": sum(len(quota._clients) for quota in quotas)}
     os.write(_counts[0], f"{json.dumps({'pid': os.getpid(), 'found': found})}\n".encode())

@@ -26,6 +26,9 @@ PATIENCE_S = 60.0
 PROGRAMS = 64
 """So many programs, or fewer, are kept open by two descriptors each."""
 
+_MAY_GROW = ("Pipe", "garbage", "blocks")
+"""Pipes are counted by their ends; memories fill up to their bounds."""
+
 _EVENT = re.compile(rb'"event":"(\w+)"')
 
 
@@ -52,8 +55,8 @@ class Holdings:
         ]
 
     def _counted(self) -> dict[str, int]:
-        """All that must go back to what it was; pipes are counted by their ends."""
-        inside = {name: count for name, count in self.inside.items() if name not in ("Pipe", "garbage")}
+        """All that must go back to what it was."""
+        inside = {name: count for name, count in self.inside.items() if name not in _MAY_GROW}
         outside = {"sockets": self.sockets, "pipe ends": self.pipes, "other descriptors": self.others}
         return inside | outside | {"descriptors of helpers": self.helpers, "threads": self.threads}
 
