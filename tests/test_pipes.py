@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from rig.plane import descriptors
 
-from shim.proxy.pipes import PIPE_BYTES, SPARE, PipePool, can_splice
+from shim.proxy.pipes import CROWD, CROWDED_BYTES, PIPE_BYTES, SPARE, PipePool, can_splice
 
 pytestmark = pytest.mark.skipif(not can_splice(), reason="needs splice(2)")
 
@@ -57,6 +57,16 @@ def test_a_pipe_that_holds_bytes_is_never_lent_again(pool: PipePool) -> None:
     with pytest.raises(BlockingIOError):
         os.read(second.reader, 1)
     pool.give_back(second)
+
+
+def test_a_crowd_moves_less_at_a_time(pool: PipePool) -> None:
+    for _ in range(CROWD):
+        pool.join()
+    assert pool.step == PIPE_BYTES
+    pool.join()
+    assert pool.step == CROWDED_BYTES < PIPE_BYTES
+    pool.leave()
+    assert pool.step == PIPE_BYTES
 
 
 def test_only_so_many_spare_pipes_are_kept(pool: PipePool) -> None:
@@ -104,7 +114,7 @@ def opened() -> int:
 
 _BEYOND_THE_QUOTA = """
 import os, resource
-from shim.proxy.pipes import PIPE_BYTES, PipePool
+from shim.proxy.pipes import LEAST_BYTES, PipePool
 resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
 if os.getuid() == 0:
     try:
@@ -113,17 +123,18 @@ if os.getuid() == 0:
         pass
 pool = PipePool()
 pipes = [pool.borrow() for _ in range(400)]
-small = [pipe for pipe in pipes if pipe.capacity < PIPE_BYTES]
-assert 0 < len(small) < 400, len(small)
-data, got = bytes(range(256)) * 16, b""
-for pipe in pipes[0], small[-1]:
-    pipe.held = os.write(pipe.writer, data)
-    got += os.read(pipe.reader, pipe.held)
-assert got.startswith(data) and data.startswith(got[len(data):]) and len(got) > len(data)
+full = [pipe for pipe in pipes if pipe is not None]
+assert 0 < len(full) < 400, len(full)
+assert pool.lent == len(full)
+assert all(pipe.capacity >= LEAST_BYTES and os.write(pipe.writer, bytes(LEAST_BYTES)) == LEAST_BYTES for pipe in full)
+assert len(os.listdir("/proc/self/fd")) < 2 * len(full) + 10, "no pipe that was too small stayed open"
+full[0].held = LEAST_BYTES
+pool.give_back(full[0])
+assert pool.borrow() is not None, "its pages are free again"
 """
 
 
-def test_an_ordinary_user_beyond_the_quota_of_pipe_pages_gets_smaller_pipes() -> None:
+def test_an_ordinary_user_beyond_the_quota_of_pipe_pages_gets_no_more() -> None:
     quota = int(Path("/proc/sys/fs/pipe-user-pages-soft").read_text())
     if not 0 < quota * 4096 < 400 * PIPE_BYTES:
         pytest.skip("needs a quota of pipe pages below 400 pipes")

@@ -12,7 +12,7 @@ from shim.events import ConnectionClosed
 from shim.proxy.pipes import Pipe, PipePool
 from shim.proxy.poller import IN
 from shim.proxy.quota import Limits
-from shim.proxy.relay import SPLICE_AFTER
+from shim.proxy.relay import SPLICE_AFTER, TURN_BYTES
 from shim.proxy.wheel import TICK_S
 
 
@@ -99,7 +99,7 @@ def test_without_pipes_a_bulk_direction_is_copied(family: str, ration: int) -> N
         relay.family = family
         relay.pool = relay.plane.pipes = pool = Rationed(ration)
         relay.open()
-        data = noise(4 * MIB)
+        data = noise(8 * MIB)
         relay.send(relay.client, data)
         relay.send(relay.upstream, data)
         relay.run(lambda: len(relay.upstream.got) == len(relay.client.got) == len(data))
@@ -141,7 +141,7 @@ def test_one_sender_cannot_keep_the_others_waiting() -> None:
             relay.poller.dispatch()
             most = max(most, relay.tunnel._up.count - before)
             moved = len(relay.upstream.got)
-        assert most <= 4 * 256 * 1024
+        assert most <= TURN_BYTES
         relay.finish()
 
 

@@ -21,8 +21,8 @@ from shim.proxy.wheel import TICK_S, Slot
 SPLICE_AFTER = 256 * 1024
 """Bytes a direction copies before it splices: small flows never pay for a pipe and for non-blocking mode."""
 
-ROUNDS = 4
-"""Splices in a row before the other sockets get their turn."""
+TURN_BYTES = 1 << 20
+"""Spliced in a row, at most, before the other sockets get their turn."""
 
 _DONTWAIT = socket.MSG_DONTWAIT
 _SPLICE_FLAGS = getattr(os, "SPLICE_F_MOVE", 0) | getattr(os, "SPLICE_F_NONBLOCK", 0)
@@ -161,7 +161,7 @@ class Tunnel:
         self._seen = plane.wheel.now
         if way.bulk and plane.pipes is not None and (pipe := plane.pipes.borrow()) is not None:
             return self._splice(way, plane.pipes, pipe)
-        # A small flow; or no descriptors are left for a pipe.
+        # A small flow; or no descriptors or pages are left for a pipe.
         try:
             n = way.source.recv_into(plane.buffer, BUFFER_BYTES, _DONTWAIT)
         except BlockingIOError:
@@ -182,14 +182,15 @@ class Tunnel:
         if sent < n:
             way.pending = bytes(plane.view[sent:n])
             self._watch()
-        elif way.count >= SPLICE_AFTER and plane.pipes is not None:
+        elif way.count >= SPLICE_AFTER and plane.pipes is not None and not way.bulk:
             way.bulk = True
+            plane.pipes.join()
             # splice(2) obeys the descriptors' O_NONBLOCK, not its own flag (measured: it stops the whole process).
             way.source.setblocking(False)
             way.sink.setblocking(False)
 
     def _splice(self, way: Direction, pipes: PipePool, pipe: Pipe) -> None:
-        failed = self._through(way, pipe)
+        failed = self._through(way, pipe, min(pipe.capacity, pipes.step))
         if pipe.held:
             way.pipe = pipe
         else:
@@ -201,12 +202,12 @@ class Tunnel:
         elif way.ended:
             self._end(way)
 
-    def _through(self, way: Direction, pipe: Pipe) -> str | None:
+    def _through(self, way: Direction, pipe: Pipe, step: int) -> str | None:
         """Splice until the source is empty or the sink full; the reason to abort, if there is one."""
         source, sink = way.source.fileno(), way.sink.fileno()
-        for _ in range(ROUNDS):
+        for _ in range(TURN_BYTES // step):
             try:
-                pipe.held = n = os.splice(source, pipe.writer, pipe.capacity, flags=_SPLICE_FLAGS)
+                pipe.held = n = os.splice(source, pipe.writer, step, flags=_SPLICE_FLAGS)
             except BlockingIOError:
                 return None
             except OSError:
@@ -301,8 +302,11 @@ class Tunnel:
         if self._slot is not None:
             self._slot.discard(self)
         for way in (up, down):
-            if way.pipe is not None and plane.pipes is not None:
-                plane.pipes.give_back(way.pipe)
+            if plane.pipes is not None:
+                if way.pipe is not None:
+                    plane.pipes.give_back(way.pipe)
+                if way.bulk:
+                    plane.pipes.leave()
             plane.poller.forget(way.source.fileno())
             way.source.close()
         ticket.end(up.count, down.count, reason)
