@@ -73,6 +73,8 @@ class Policy:
     plaintext_ports: frozenset[int] = field(init=False, repr=False, compare=False, default=frozenset())
     exceptions: tuple[Policy, ...] = field(init=False, repr=False, compare=False, default=())
     """What the policy is where a rule fits, for each rule."""
+    asks_first: bool = field(init=False, repr=False, compare=False, default=False)
+    """Nothing is decided before it is known whose request it is: by the program alone, the first rule fits or not."""
 
     def __post_init__(self) -> None:
         """Read the lists once, so that no request pays for it."""
@@ -81,6 +83,7 @@ class Policy:
         object.__setattr__(self, "allowances", tuple(map(parse_allowance, self.allow_local)))
         object.__setattr__(self, "plaintext_ports", frozenset(self.warn_plaintext_ports + self.reject_plaintext_ports))
         object.__setattr__(self, "exceptions", tuple(map(self._under, self.rule)))
+        object.__setattr__(self, "asks_first", bool(self.rule) and self.rule[0].by_program_alone)
 
     def _under(self, rule: Rule) -> Policy:
         return replace(self, rule=(), mode=rule.mode or self.mode, isolate=rule.isolate or self.isolate)

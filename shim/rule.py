@@ -98,6 +98,11 @@ class Rule:
         read = {key: frozenset(map(_READERS[key][0], given)) for key, given in self._given()}
         object.__setattr__(self, "conditions", read)
 
+    @property
+    def by_program_alone(self) -> bool:
+        """Whether nothing but the program tells if it fits."""
+        return bool(self.conditions) and self.conditions.keys() <= set(BY_PROGRAM)
+
     def _given(self) -> Iterator[tuple[str, tuple[object, ...]]]:
         for key in _READERS:
             given = getattr(self, key)

@@ -11,7 +11,7 @@ from rig.procfs import Procfs
 
 from shim.model import Process
 from shim.witness.holders import NUMBERS, PROBES, REMEMBERED, SOCKETS, SWEPT, Holders
-from shim.witness.looking import Holding
+from shim.witness.looking import Checked, Holding
 from shim.witness.proc import Table
 
 
@@ -233,6 +233,19 @@ def test_another_program_in_the_place_of_the_one_that_was(tree: Procfs) -> None:
     assert holders.known(changed) is None
     assert holders.glance(1, 1000) is None
     assert holders.pids() == []
+
+
+def test_one_look_at_a_program_serves_all_that_came_before_it(tree: Procfs) -> None:
+    holders = Holders(tree)
+    program = Program(tree, holders, 100)
+    for inode in (1, 2):
+        program.connect(inode)
+    program.found_at(3)
+    together: Checked = set()
+    assert holders.glance(1, 1000, together) is program.process
+    tree.add(100, "curl", stack=7)
+    assert holders.glance(2, 1000, together) is program.process  # the socket is older than that look at it
+    assert holders.glance(2, 1000, set()) is None
 
 
 def test_who_has_ended_makes_room(tree: Procfs) -> None:

@@ -374,6 +374,28 @@ class TestPrograms:
         tor = Process(1, "tor", None, label="unit:tor.service")
         assert self.judge("a.example", 80, tor).rule == 3
 
+    @pytest.mark.parametrize(
+        ("rules", "waits"),
+        [
+            ((Rule(program=("curl",), allow=False), Rule(port=(443,), allow=True)), True),
+            ((Rule(unit=("tor.service",), executable=("/usr/bin/tor",), allow=False),), True),
+            ((Rule(program=("curl",), port=(443,), allow=False),), False),
+            ((Rule(mode=Mode.WARN), Rule(program=("curl",), allow=False)), False),
+            ((), False),
+        ],
+    )
+    def test_where_the_program_alone_decides_nothing_else_is_asked_first(
+        self, rules: tuple[Rule, ...], waits: bool
+    ) -> None:
+        one = Judge(Policy(rule=rules), AnswerMemory())
+        assert one.policy.asks_first is waits
+        for host in (V4, "a.example", "localhost"):
+            request = Request(Protocol.SOCKS5, CONNECT, host, 80)
+            assert (one.judge(request, PEER, 0.0) is PENDING) is waits
+            assert one.judge(request, PEER, 0.0, HERE, PIP) == one.judge(request, PEER, 0.0, HERE, PIP, Sought.ENDED)
+        bind = Request(Protocol.SOCKS5, Command.BIND, V4, 80)
+        assert one.judge(bind, PEER, 0.0) is not PENDING, "refused, whoever asks for it"
+
     def test_a_guessed_name_waits_too(self) -> None:
         rules = (Rule(name=("guess.example",), program=("curl",), allow=False),)
         one = Judge(Policy(Mode.REPAIR, rule=rules), AnswerMemory())

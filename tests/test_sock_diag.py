@@ -230,7 +230,9 @@ NOWHERE = (bytes(4), 0)
 
 
 def test_a_row_without_an_inode_has_no_owner() -> None:
-    closing_down, alive = Row(HERE, NOWHERE, SocketOwner(0, 5)), Row(HERE, NOWHERE, SocketOwner(9, 5))
+    ends = struct.pack("!HH16s16s", HERE[1], NOWHERE[1], HERE[0], NOWHERE[0])
+    closing_down, alive = (Row(socket.AF_INET, ends, SocketOwner(inode, 5)) for inode in (0, 9))
+    assert (alive.here, alive.there) == (HERE, NOWHERE)
     assert sender([closing_down], HERE, THERE) is None
     assert sender([closing_down, alive], HERE, THERE) == (9, 5)
 

@@ -125,6 +125,7 @@ def test_what_is_asked_together_is_answered_together() -> None:
         sock.sendall(b"".join(words.ask(number, until, (clue(number),)) for number in range(1, AT_ONCE + 3)))
         said = [sock.recv(MAX_LINE).splitlines() for _ in range(2)]
     assert list(map(len, said)) == [AT_ONCE, 2]
+    assert looker.checked == [*range(AT_ONCE), 0, 1], "whom it has looked at since they came, it need not look at again"
     assert [words.answer(line) for lines in said for line in lines] == [
         Answer(number, NAMED) for number in range(1, AT_ONCE + 3)
     ]

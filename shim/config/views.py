@@ -12,7 +12,7 @@ from shim.config.settings import Config
 from shim.rule import EFFECTS, MATCHERS, Rule
 
 RULES = "policy.rule"
-_DERIVED = {"policy": {"allowances": True, "plaintext_ports": True, "exceptions": True, "rule": True}}
+_DERIVED = {"policy": {"allowances", "plaintext_ports", "exceptions", "asks_first", "rule"}}
 _FIXED = (
     "listen.",
     "dns.",

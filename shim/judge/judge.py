@@ -84,12 +84,14 @@ class Judge:
         PENDING where a rule has to know first whose it is: then ask again with `sought`, and the program if there is
         one. No rule that names a program fits a request of nobody; what is LATE is refused.
         """
+        policy = self.policy
+        if policy.asks_first and process is None and sought is Sought.NOT_YET and request.command in _RULED:
+            return PENDING
         host = request.host
         address = address_from_text(host) if isinstance(host, str) else host
         # Of a name nothing is known: nearly every request needs no look into the memory.
         knowledge = UNKNOWN if address is None else self._knowledge(address, peer, at)
         exposure = classify(request, knowledge)
-        policy = self.policy
         if policy.rule and request.command in _RULED:
             about = facts(request, knowledge, listener, process, sought is Sought.ENDED)
             verdict = by_rule(request, exposure, knowledge, policy, about)

@@ -19,7 +19,7 @@ from typing import Final, NoReturn
 from shim.events import Fault
 from shim.witness import words
 from shim.witness.elsewhere import Elsewhere
-from shim.witness.looking import BUSY, GONE, OTHER_NAMESPACE, Found, Holding, Looker, Sighting, Trace
+from shim.witness.looking import BUSY, GONE, OTHER_NAMESPACE, Checked, Found, Holding, Looker, Sighting, Trace
 from shim.witness.searcher import Search, Searcher
 from shim.witness.witness import Witness
 from shim.witness.words import AT_ONCE, MAX_LINE, Answer, Question
@@ -122,12 +122,14 @@ class Desk:
         self._capacity = capacity
         self._open: dict[int, float] = {}
         self._learnt: deque[Holding] = deque()
+        self._checked: Checked = set()
         self._sending = Lock()
 
     def run(self) -> None:
         """Read and answer."""
         try:
             for lines in self._batches():
+                self._checked.clear()
                 if said := b"".join(map(self._said, lines)):
                     self._send(said)
         except OSError:
@@ -182,7 +184,7 @@ class Desk:
 
     def _glance(self, asked: Question) -> Sighting | Trace:
         for clue in asked.clues:
-            seen = self._near.glance(clue)
+            seen = self._near.glance(clue, self._checked)
             if isinstance(seen, Trace) or seen.reason not in _ELSEWHERE:
                 break
         return seen

@@ -15,7 +15,18 @@ from shim.model import Ancestor, Process
 from shim.witness.clues import Clue, Endpoint, Flow, LocalPeer
 from shim.witness.describe import GENERATIONS
 from shim.witness.labels import plain, script
-from shim.witness.looking import AMBIGUOUS, GONE, NOT_PERMITTED, TIMEOUT, Found, Holding, Sighting, Trace, sighting
+from shim.witness.looking import (
+    AMBIGUOUS,
+    GONE,
+    NOT_PERMITTED,
+    TIMEOUT,
+    Checked,
+    Found,
+    Holding,
+    Sighting,
+    Trace,
+    sighting,
+)
 
 _End = tuple[IPv4Address | IPv6Address, int]
 
@@ -36,7 +47,7 @@ class Elsewhere:
     def remember(self, holding: Holding) -> None:
         """Nothing is ever seen at a glance here."""
 
-    def glance(self, clue: Clue) -> Sighting | Trace:
+    def glance(self, clue: Clue, checked: Checked | None = None) -> Sighting | Trace:
         """Everything has to be searched for."""
         return Trace(clue)
 

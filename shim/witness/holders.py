@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from itertools import chain, islice, product
 
 from shim.model import Process
-from shim.witness.looking import Holding
+from shim.witness.looking import Checked, Holding
 from shim.witness.proc import Kept, Proc, Stat, Table
 
 REMEMBERED = 64
@@ -100,22 +100,23 @@ class Holders:
         for holder in list(self._holders.values()):
             self._forget(holder)
 
-    def glance(self, inode: int, uid: int) -> Process | None:
+    def glance(self, inode: int, uid: int, checked: Checked | None = None) -> Process | None:
         """Who holds the socket, if a few reads show it: some hundredths of a millisecond, hit or miss."""
+        checked = set() if checked is None else checked
         likely: list[Holder] = []
         for holder in reversed(self._holders.values()):
             number = holder.sockets.get(inode)
             if number is not None and self._holds(holder, number, inode):
-                return self._confirm(holder, number)
+                return self._confirm(holder, number, checked)
             if holder.uid == uid and len(likely) < PROBES:
                 likely.append(holder)
-        return self._guess(likely, inode)
+        return self._guess(likely, inode, checked)
 
-    def _guess(self, holders: list[Holder], inode: int) -> Process | None:
+    def _guess(self, holders: list[Holder], inode: int, checked: Checked) -> Process | None:
         """Guess after guess, as far as PROBES go, and then the latest holder's other numbers."""
         for holder, number in chain(islice(_likely(holders), PROBES), _unlikely(holders)):
             if self._holds(holder, number, inode):
-                return self._confirm(holder, number)
+                return self._confirm(holder, number, checked)
         for holder in holders[:LIVES]:
             if not self._proc.exists(holder.stat.pid):
                 self._forget(holder)
@@ -149,16 +150,19 @@ class Holders:
         if len(self._holders) > REMEMBERED:
             self._forget(next(iter(self._holders.values())))
 
-    def _confirm(self, holder: Holder, number: int) -> Process | None:
+    def _confirm(self, holder: Holder, number: int, checked: Checked) -> Process | None:
         """The socket is there, so the process is; but another program may stand in the place of the one it ran.
 
         It has not inherited the socket: it was known before, and children inherit only what is older than they are.
+        One look at it serves all questions that came before that look: it ran the same when it made those sockets.
         """
-        key = holder.stat.pid, holder.stat.start
-        if holder.kept is None or not holder.kept.unchanged():
-            self._forget(holder)
-            return None
+        if holder not in checked:
+            if holder.kept is None or not holder.kept.unchanged():
+                self._forget(holder)
+                return None
+            checked.add(holder)
         holder.seen(number)
+        key = holder.stat.pid, holder.stat.start
         self._holders[key] = self._holders.pop(key)
         return holder.process
 

@@ -84,11 +84,18 @@ class Found:
     holding: Holding | None = None
 
 
+Checked = set[object]
+"""Whom a looker has found unchanged since all of some questions were asked, in its own words; empty at first."""
+
+
 class Looker(Protocol):
     """One way of looking up owners. Not for several threads at once."""
 
-    def glance(self, clue: Clue) -> Sighting | Trace:
-        """What can be said in a tenth of a millisecond; else what there is to search for."""
+    def glance(self, clue: Clue, checked: Checked | None = None) -> Sighting | Trace:
+        """What can be said in a tenth of a millisecond; else what there is to search for.
+
+        What came together shares one `checked`, which is looked at and added to.
+        """
 
     def skim(self, traces: Sequence[Trace]) -> Iterator[Found]:
         """Those that are found where they are likely, in some milliseconds; of the others nothing is said."""

@@ -20,11 +20,14 @@ _NLMSG_ERROR: Final = 2
 _NLMSG_DONE: Final = 3
 
 _HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
-_REQUEST = struct.Struct("=BBBxI")  # inet_diag_req_v2: family, protocol, extensions, states
-_SOCKET = struct.Struct("!HH16s16s")  # inet_diag_sockid: ports and addresses, in network order
-_INTERFACE = struct.Struct("=III")  # ... then interface and cookie, in the machine's
-_MESSAGE = struct.Struct("=Bxxx")  # inet_diag_msg: family, state, timer, retransmissions; then its sockid
-_OWNER = struct.Struct("=12xII")  # ... then timer and queues, uid, inode
+_ENDS = struct.Struct("!HH16s16s")  # inet_diag_sockid: ports and addresses, in network order
+_REQUEST = struct.Struct("=IHHII BBBxI 36sIII")
+"""nlmsghdr; inet_diag_req_v2: family, protocol, extensions, states; its sockid: ends, then interface and cookie."""
+_MESSAGE = struct.Struct("=B3x 36s12x 12xII")
+"""inet_diag_msg: family, state, timer, retransmissions; its sockid: ends; then timer and queues, uid, inode."""
+
+# Plain numbers: each look-up needs some, and an attribute of an enumeration costs 0.1 us (CPython 3.11).
+_INET, _INET6, _TCP, _UDP = map(int, (socket.AF_INET, socket.AF_INET6, socket.IPPROTO_TCP, socket.IPPROTO_UDP))
 
 _ANY_COOKIE: Final = 0xFFFFFFFF
 _ALL_STATES: Final = 0xFFFFFFFF
@@ -56,11 +59,23 @@ _NOWHERE: End = (b"", 0)
 
 
 class Row(NamedTuple):
-    """One socket: its own end, the other, its owner."""
+    """One socket: its own end and the other, as the kernel writes them, and its owner."""
 
-    here: End
-    there: End
+    family: int
+    ends: bytes
     owner: SocketOwner
+
+    @property
+    def here(self) -> End:
+        """Its own end."""
+        port, _, host, _ = _ENDS.unpack(self.ends)
+        return _address(self.family, host), port
+
+    @property
+    def there(self) -> End:
+        """The other."""
+        _, port, _, host = _ENDS.unpack(self.ends)
+        return _address(self.family, host), port
 
 
 class SockDiag:
@@ -89,11 +104,8 @@ class SockDiag:
         return self._of_datagram(client, server, zone)
 
     def _of_connection(self, client: End, server: End, zone: int) -> SocketOwner | None:
-        for row in self._ask(socket.IPPROTO_TCP, client, server, zone):
-            # Where there is no such connection, the kernel offers whoever listens on the client's port.
-            if (row.here, row.there) == (client, server) and row.owner.inode:
-                return row.owner
-        return None
+        """Where there is no such connection, the kernel offers whoever listens on the client's port."""
+        return _between(client, server, self._ask(_TCP, client, server, zone))
 
     def _of_datagram(self, client: End, server: End, zone: int) -> SocketOwner | None:
         """udp_diag wants the addresses as the client's socket sees a reply: ours first.
@@ -101,34 +113,23 @@ class SockDiag:
         Asked the other way round it answers with our own socket once the client has gone (measured). A socket that is
         connected to us has sent it. Otherwise every socket of that port must be seen: several can share it.
         """
-        for row in self._ask(socket.IPPROTO_UDP, server, client, zone):
-            if (row.here, row.there) == (client, server) and row.owner.inode:
-                return row.owner
-        return sender(self._sharing(client[1]), client, server)
+        owner = _between(client, server, self._ask(_UDP, server, client, zone))
+        return owner or sender(self._sharing(client[1]), client, server)
 
     def _sharing(self, port: int) -> list[Row]:
         """All UDP sockets of this port; those of IPv6 can send to IPv4, too."""
         end = (b"", port)
-        return [
-            row
-            for family in (socket.AF_INET, socket.AF_INET6)
-            for row in self._ask(socket.IPPROTO_UDP, end, _NOWHERE, dump=family)
-        ]
+        return [row for family in (_INET, _INET6) for row in self._ask(_UDP, end, _NOWHERE, dump=family)]
 
-    def _ask(
-        self, protocol: int, source: End, target: End, zone: int = 0, dump: socket.AddressFamily | None = None
-    ) -> list[Row]:
+    def _ask(self, protocol: int, source: End, target: End, zone: int = 0, dump: int | None = None) -> list[Row]:
         """The socket with these ends, or (dump) all of a family with the source's port."""
-        family = dump or (socket.AF_INET if len(source[0]) == 4 else socket.AF_INET6)
+        family = dump or (_INET if len(source[0]) == 4 else _INET6)
         self._sequence = (self._sequence + 1) & 0xFFFFFFFF
-        body = (
-            _REQUEST.pack(family, protocol, 0, _ALL_STATES)
-            + _SOCKET.pack(source[1], target[1], source[0], target[0])
-            + _INTERFACE.pack(0 if dump else zone or _LOOPBACK, _ANY_COOKIE, _ANY_COOKIE)
-        )
         flags = _NLM_F_REQUEST | (_NLM_F_DUMP if dump else 0)
-        header = _HEADER.pack(_HEADER.size + len(body), _SOCK_DIAG_BY_FAMILY, flags, self._sequence, 0)
-        self._sock.send(header + body)
+        header = _REQUEST.size, _SOCK_DIAG_BY_FAMILY, flags, self._sequence, 0
+        interface = 0 if dump else zone or _LOOPBACK
+        what = family, protocol, 0, _ALL_STATES, _ends(source, target), interface, _ANY_COOKIE, _ANY_COOKIE
+        self._sock.send(_REQUEST.pack(*header, *what))
         return self._read(whole=dump is not None)
 
     def _read(self, *, whole: bool) -> list[Row]:
@@ -153,11 +154,11 @@ class SockDiag:
         nobody = (_WILDCARD4, 0)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
             own.bind(("127.0.0.1", 0))
-            found = self._ask(socket.IPPROTO_UDP, nobody, _end(Endpoint(*own.getsockname()))[0])
+            found = self._ask(_UDP, nobody, _end(Endpoint(*own.getsockname()))[0])
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as own:
             own.bind(("127.0.0.1", 0))
             own.listen(1)
-            found = found and self._ask(socket.IPPROTO_TCP, _end(Endpoint(*own.getsockname()))[0], nobody)
+            found = found and self._ask(_TCP, _end(Endpoint(*own.getsockname()))[0], nobody)
         if not found:
             raise OSError(errno.EPROTONOSUPPORT, "sock_diag finds nothing")
 
@@ -180,13 +181,22 @@ def _reaches(row: Row, server: End) -> bool:
     return not port or (port == server[1] and (host == server[0] or server[0] in _WILDCARDS))
 
 
+def _between(here: End, there: End, rows: list[Row]) -> SocketOwner | None:
+    """The owner of the socket with exactly these ends."""
+    ends = _ends(here, there)
+    for row in rows:
+        if row.owner.inode and (row.ends == ends or (row.here, row.there) == (here, there)):
+            return row.owner
+    return None
+
+
+def _ends(here: End, there: End) -> bytes:
+    return _ENDS.pack(here[1], there[1], here[0], there[0])
+
+
 def _row(reply: bytes, at: int) -> Row:
-    (family,) = _MESSAGE.unpack_from(reply, at)
-    at += _MESSAGE.size
-    port, remote_port, host, remote_host = _SOCKET.unpack_from(reply, at)
-    uid, inode = _OWNER.unpack_from(reply, at + _SOCKET.size + _INTERFACE.size)
-    here, there = (_address(family, host), port), (_address(family, remote_host), remote_port)
-    return Row(here, there, SocketOwner(inode, uid))
+    family, ends, uid, inode = _MESSAGE.unpack_from(reply, at)
+    return Row(family, ends, SocketOwner(inode, uid))
 
 
 def raise_error(reply: bytes, at: int) -> None:
@@ -198,7 +208,7 @@ def raise_error(reply: bytes, at: int) -> None:
 
 def _address(family: int, raw: bytes) -> bytes:
     """4 or 16 bytes; an IPv4 address in IPv6 clothes (RFC 4291, section 2.5.5.2) counts as what it is."""
-    if family == socket.AF_INET:
+    if family == _INET:
         return raw[:4]
     return raw[12:] if raw.startswith(_MAPPED) else raw
 

@@ -23,6 +23,7 @@ from shim.witness.looking import (
     OFF,
     OTHER_NAMESPACE,
     TIMEOUT,
+    Checked,
     Found,
     Holding,
     Sighting,
@@ -73,7 +74,7 @@ class Witness:
         """Take over what another witness has found."""
         self._holders.remember(holding)
 
-    def glance(self, clue: Clue) -> Sighting | Trace:
+    def glance(self, clue: Clue, checked: Checked | None = None) -> Sighting | Trace:
         """What a few guesses say; else what there is to search for."""
         if isinstance(clue, LocalPeer):
             return self._glance_at_peer(clue)
@@ -88,7 +89,7 @@ class Witness:
         inode, uid = owner
         if not self._sees_all and uid != self._uid:
             return Sighting(None, NOT_PERMITTED, uid)
-        process = self._holders.glance(inode, uid)
+        process = self._holders.glance(inode, uid, checked)
         return Trace(clue, inode, uid) if process is None else sighting(clue, process, uid)
 
     def skim(self, traces: Sequence[Trace]) -> Iterator[Found]:

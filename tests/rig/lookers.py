@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from shim.model import Process
 from shim.witness.clues import Clue, Endpoint, Flow
-from shim.witness.looking import Found, Holding, Looker, Sighting, Trace
+from shim.witness.looking import Checked, Found, Holding, Looker, Sighting, Trace
 from shim.witness.proc import Stat
 
 TIMEOUT_S = 20.0
@@ -46,8 +46,13 @@ class Scripted:
         self.done: list[str] = []
         self.remembered: list[Holding] = []
         self.closed = 0
+        self.checked: list[int] = []
+        """How many others each glance shared its `checked` with before it."""
 
-    def glance(self, clue: Clue) -> Sighting | Trace:
+    def glance(self, clue: Clue, checked: Checked | None = None) -> Sighting | Trace:
+        if checked is not None:
+            self.checked.append(len(checked))
+            checked.add(clue)
         return self.known.get(clue) or Trace(clue, 5, 1000)
 
     def skim(self, traces: Sequence[Trace]) -> Iterator[Found]:
