@@ -80,7 +80,8 @@ class Attributed:
         return (*self._ready(findings), *released) if findings else released
 
     def _release(self, subject: str, outcome: Outcome) -> Findings:
-        return tuple(self._told(found, outcome) for found in self._waiting.pop(subject, ()))
+        held = self._waiting.pop(subject, None)
+        return tuple(self._told(found, outcome) for found in held) if held else ()  # of nearly all nothing waits
 
     def _ready(self, findings: Findings) -> Iterable[LeakFound]:
         for found in findings:

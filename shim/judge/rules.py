@@ -152,10 +152,10 @@ def _by_process(names_of: Callable[[Process], Sequence[str | None]]) -> Callable
     """A test of a program. One that cannot be known fits no rule that names one."""
 
     def test(accepted: frozenset[str], about: Facts) -> bool | None:
-        names = () if about.process is None else [name for name in names_of(about.process) if name is not None]
-        if not names and not about.sought:
-            return None
-        return not accepted.isdisjoint(names)
+        names = () if about.process is None else names_of(about.process)
+        if not accepted.isdisjoint(names):
+            return True
+        return False if about.sought or any(name is not None for name in names) else None
 
     return test
 
