@@ -149,6 +149,8 @@ MISTAKES = [
      "if that is meant, set listen.allow_remote = true"),
     ("[listen]\nhttp = ['[::]:1']", ":2: listen.http: '[::]:1' can be reached from other machines; "
      "if that is meant, set listen.allow_remote = true"),
+    ("[listen]\ndns = ['192.0.2.1:53']", ":2: listen.dns: '192.0.2.1:53' can be reached from other machines; "
+     "if that is meant, set listen.allow_remote = true"),
     ("[listen]\nhttp = ['localhost:9250']", ":2: listen.http: '127.0.0.1:9250' is listened on twice"),
     ("[listen]\nsocks = ['unix:/a', 'unix:/a']", ":2: listen.socks: 'unix:/a' is listened on twice"),
     ("[listen]\nallow_remote = true\nhttp = ['0.0.0.0:9250']",
