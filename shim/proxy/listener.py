@@ -117,7 +117,7 @@ class Listener:
     def _weigh(self, ticket: Ticket, fd: int, process: Process | None, _sought: Sought) -> None:
         """Half is taken: count the connection with its program once that is known, and end it if that has too many.
 
-        Those whose program cannot be told count as one: nobody is spared for being hard to find.
+        Those of a client whose program cannot be told count as one: nobody is spared for being hard to find.
         """
         if ticket.ended:
             return
