@@ -58,7 +58,7 @@ def test_a_catalogue_is_sorted_plain_and_whole(lang: str) -> None:
 
 SPELT_OTHERWISE = re.compile(
     "サーバー|リゾルバー|ブラウザー|フォルダー|フィルター|ユーザー|メモリー|漏えい|マシン|"
-    "確度|分か(?!れて)|対処|クエリ|発行|(?<!一般)ユーザ(?!名|ー)|"
+    "確度|分か(?!れて)|対処|クエリ|発行|(?<!一般)ユーザ(?!名|ー)|(?<!その)他の|"
     r"[ぁ-んァ-ヶ一-龥] ?\([^)]*\)|\([^)]*[ぁ-んァ-ヶ一-龥][^)]*\)"
 )
 """Words that have another spelling or another word here, and half-width brackets in a Japanese sentence.
