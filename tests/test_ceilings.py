@@ -107,7 +107,7 @@ def decided(number: int, host: Host, exposure: Exposure, peer: Peer) -> RequestD
 def findings() -> object:
     """Names by SOCKS and by DNS, addresses and what is said behind them, programs, probes, reverse queries."""
     judge = fold(table(), "f")
-    for number in range(2 * 8192 // PART - 1):  # both generations are as full as they get
+    for number in range(8192 // PART + 100):
         peer = Peer(str(v6(number)), number)
         name = long_name(number)
         events = [
@@ -141,7 +141,7 @@ def program(number: int) -> Process:
 
 def around() -> object:
     reconciler = Reconciler()
-    for number in range(2 * 32768 // PART - 1):
+    for number in range(32768 // PART + 100):
         reconciler.opened(f"[{v6(number)}]:443", f"{long_name(number)}:443", AT)
     return reconciler
 

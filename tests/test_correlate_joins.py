@@ -355,7 +355,7 @@ def test_a_flood_of_names_stays_within_bounds(answer: DnsAnswer) -> None:
             assert correlator.feed(query)
         letters = "".join(chr(ord("a") + int(digit)) for digit in f"{number:07d}")
         assert correlator.feed(DnsQueried(at, "q", Peer(letters, 1), LISTENER, "udp", letters, "A", "", answer))
-    assert max(_sizes(correlator)) <= 2 * ENTRIES
+    assert max(_sizes(correlator)) <= ENTRIES
 
 
 @pytest.mark.parametrize("exposure", [Exposure.NAME, Exposure.ADDRESS])
@@ -368,7 +368,7 @@ def test_a_flood_of_requests_stays_within_bounds(exposure: Exposure) -> None:
         story.connect(host, peer=Peer(f"10.{number % 250}.{number // 250 % 250}.1", 1))
         story.events.clear()
         story.found.clear()
-    assert max(_sizes(correlator)) <= 2 * ENTRIES
+    assert max(_sizes(correlator)) <= ENTRIES
 
 
 def _sizes(holder: object, depth: int = 3) -> list[int]:

@@ -84,7 +84,7 @@ def test_a_flood_of_labels_stays_within_bounds() -> None:
         found = story.ask(letters, peer=Peer(f"192.0.2.{number % 2}", 1))
         assert len(found) <= 1 + BURST_MAX
     bursts = story.correlator._probes._bursts
-    assert max(len(burst) for generation in (bursts._young, bursts._old) for _, burst in generation.values()) <= 16
+    assert max(len(burst) for _, burst in bursts._entries.values()) <= 16
     for number in range(3 * MACHINES):
         story.ask(ONE, peer=Peer(f"10.0.{number // 250}.{number % 250}", 1))
     assert len(bursts) <= 2 * MACHINES

@@ -31,11 +31,11 @@ def test_what_is_too_old_is_dropped_by_what_comes() -> None:
     assert len(recent) <= 4
 
 
-def test_what_was_forgotten_is_forgotten_in_both_generations() -> None:
-    recent: Recent[str, int] = Recent(1, 600.0)
+def test_what_was_forgotten_is_not_there() -> None:
+    recent: Recent[str, int] = Recent(2, 600.0)
     recent.put("a", 1, 0.0)
-    recent.put("b", 2, 0.0)
-    assert (recent.get("a", 0.0), recent.get("b", 0.0)) == (1, 2)
+    recent.put("b", 2, 600.0)
+    assert (recent.get("a", 600.0), recent.get("b", 600.0)) == (1, 2)
     for key in ("a", "b", "c"):
         recent.pop(key)
     assert len(recent) == 0
@@ -46,15 +46,22 @@ def test_a_clock_that_was_set_back_does_not_stop_the_forgetting() -> None:
     recent.put(0, 0, 1e9)
     for number in range(1, 100):
         recent.put(number, number, number * 100.0)
-    assert len(recent) <= 20
+    assert len(recent) <= 10
     assert recent.get(0, 9900.0) is None
+
+
+def test_once_full_it_stays_full() -> None:
+    recent: Recent[int, int] = Recent(8, 600.0)
+    for number in range(100):
+        recent.put(number, number, float(number))
+        assert len(recent) == min(number + 1, 8)
 
 
 _PUTS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 300)), max_size=60)
 
 
 @given(_PUTS, st.integers(1, 4))
-def test_the_last_keys_are_certainly_there(puts: list[tuple[int, int]], entries: int) -> None:
+def test_the_last_keys_are_there_and_no_others(puts: list[tuple[int, int]], entries: int) -> None:
     recent: Recent[int, float] = Recent(entries, 600.0)
     now = 0.0
     order: dict[int, float] = {}
@@ -63,12 +70,7 @@ def test_the_last_keys_are_certainly_there(puts: list[tuple[int, int]], entries:
         recent.put(key, now, now)
         order.pop(key, None)
         order[key] = now
-        assert len(recent) <= 2 * entries
+        assert len(recent) <= entries
     for place, (key, put_at) in enumerate(reversed(order.items())):
         value = recent.get(key, now)
-        if now - put_at > 600.0:
-            assert value is None
-        elif place < entries:
-            assert value == put_at
-        else:
-            assert value in (None, put_at)
+        assert value == (None if now - put_at > 600.0 or place >= entries else put_at)

@@ -30,7 +30,7 @@ FLAT = 1.05
 SLICE_S = 10.0
 TIMED = 1000
 WARM = 30_000
-"""Findings before a soak: what is remembered of them, two times 8,192 at most, is full then and grows no more."""
+"""Findings before a soak: what is remembered of them, of 8,192 at most, is full then and grows no more."""
 
 
 def tunnels(count: int, folder: Path) -> str:
