@@ -258,6 +258,24 @@ def test_who_has_ended_makes_room(tree: Procfs) -> None:
     assert holders.pids() == [100]
 
 
+def test_who_has_ended_goes_when_another_comes(tree: Procfs) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    holders = Holders(tree)
+    programs = [Program(tree, holders, pid) for pid in (100, 101, 102)]
+    for program in programs:
+        program.found_at(program.connect(program.pid))
+        assert holders.glance(program.pid, 1000) is program.process
+    tree.remove(100)
+    tree.remove(101)
+    programs[2].found_at(programs[2].connect(1020))
+    assert holders.pids() == [102, 101, 100], "nobody new came"
+    late = Program(tree, holders, 103)
+    late.found_at(late.connect(103))
+    assert holders.pids() == [103, 102]
+    assert len(os.listdir("/proc/self/fd")) == before + 2, "102 is kept open, and 103 not yet"
+    holders.close()
+
+
 def test_seen_again_after_exec_it_is_described_anew(tree: Procfs) -> None:
     holders = Holders(tree)
     program = Program(tree, holders, 100)

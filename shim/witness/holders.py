@@ -142,6 +142,7 @@ class Holders:
         holder = self._holders.pop((stat.pid, stat.start), None)
         if holder is None or holder.stat != stat:
             _let_go(holder)
+            self._bury()
             holder = Holder(stat, holding.process)
         holder.uid = holding.uid
         if holding.descriptor is not None:
@@ -149,6 +150,12 @@ class Holders:
         self._holders[stat.pid, stat.start] = holder
         if len(self._holders) > REMEMBERED:
             self._forget(next(iter(self._holders.values())))
+
+    def _bury(self) -> None:
+        """Forget those that have ended, as seldom as somebody new comes: they would stay until 64 others had."""
+        for holder in list(self._holders.values()):
+            if not self._proc.exists(holder.stat.pid):
+                self._forget(holder)
 
     def _confirm(self, holder: Holder, number: int, checked: Checked) -> Process | None:
         """The socket is there, so the process is; but another program may stand in the place of the one it ran.
