@@ -61,7 +61,7 @@ class Guardian:
         """Tell it what it is there for; dismiss it if that is nothing. Before other workers are forked."""
         if duties:
             self._idle = False
-            self._channels[0].sendall(duties.to_bytes())
+            self._channels[life.FIRST].sendall(duties.to_bytes())
         else:
             self.dismiss()
 
@@ -87,7 +87,7 @@ class Guardian:
         """For the first worker, once its link is shut: until tor has ended and everything is cleaned up."""
         if self._idle:
             return
-        channel = self._channels[0]
+        channel = self._channels[life.FIRST]
         channel.settimeout(END_S)
         with contextlib.suppress(OSError), channel:
             while channel.recv(_COMMAND_BYTES):
