@@ -19,7 +19,6 @@ import re
 import socket
 import subprocess
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +26,7 @@ from pathlib import Path
 import pytest
 from rig.programs import missing, require_program
 from rig.shim import Shim
+from rig.waiting import PATIENCE_S
 from rig.wire import GREETING, NO_AUTH, refused5, socks5, tunnel5
 
 TUNNELS = 50
@@ -46,7 +46,6 @@ BUDGET = {
 }
 EVENTS = 8
 OF_THE_LOOP = {"epoll_pwait", "epoll_wait", "write", "read", "futex"}
-PATIENCE_S = 20.0
 NAME = b"a.test"
 ASKED = GREETING + socks5(NAME, 80)
 _CALL = re.compile(r"\d+ +(\w+)\(")
@@ -90,17 +89,14 @@ class Traced(Shim):
 
     def tunnels(self, count: int) -> None:
         """One after the other, until the last is in the log."""
-        before = len(self.find("connection_closed"))
+        mark = self.mark()
         for _ in range(count):
             with tunnel5(self.socks, NAME, 80) as client:
                 client.send(b"ping")
                 assert client.read(4) == b"ping"
                 client.end()
                 assert client.closed()
-        deadline = time.monotonic() + PATIENCE_S
-        while len(self.find("connection_closed")) < before + count:
-            assert time.monotonic() < deadline, "not every connection was closed"
-            time.sleep(0.02)
+        assert len(self.gather("connection_closed", count, mark)) == count, "not every connection was closed"
 
     def calls(self) -> Counter[str]:
         """All calls so far, by name."""

@@ -12,6 +12,7 @@ import pytest
 from rig.faults import Census, census, quick, serves
 from rig.shim import Shim
 from rig.upstream import Behaviour, Upstream
+from rig.waiting import PATIENCE_S
 from rig.wire import (
     GREETING,
     GREETING_AUTH,
@@ -122,7 +123,7 @@ def test_it_leaves_while_the_upstream_owes_the_reply(deed: str, shim: Shim, upst
         assert client.read(2) == NO_AUTH
         seen = upstream.wait_for("mute.test")
         {"close": client.sock.close, "reset": client.reset, "end": client.end}[deed]()
-        assert seen.ended.wait(10)
+        assert seen.ended.wait(PATIENCE_S)
     upstream.seen.remove(seen)
     serves(shim)
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,9 +18,9 @@ from rig.faults import serves
 from rig.programs import require_namespaces
 from rig.shim import ROOT, Line, Shim, environment, program
 from rig.upstream import Upstream
+from rig.waiting import PATIENCE_S, until
 from rig.wire import tunnel5
 
-PATIENCE_S = 10.0
 MOUNT = 'mount -t tmpfs -o size=$1 none "$0" && head -c $2 /dev/zero >"$0/filler"; shift 2; '
 
 
@@ -44,14 +43,6 @@ def logging_to(folder: Path, upstream: Upstream) -> Iterator[tuple[subprocess.Po
             yield process, socks, disk
         finally:
             process.kill()
-
-
-def until(true: Callable[[], object]) -> None:
-    """Wait for something that has to come."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.01)
 
 
 def use(socks: str, times: int) -> None:

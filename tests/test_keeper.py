@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from rig.programs import require_program
+from rig.waiting import until_in_loop
 
 from shim.address import Address
 from shim.events import Event, TorBootstrapped, UpstreamChanged, UpstreamFailed
@@ -19,8 +20,6 @@ from shim.tor import discover, keeper
 from shim.tor.child import TorChild
 from shim.tor.discover import CANDIDATES, answers
 from shim.tor.keeper import UpstreamKeeper
-
-PATIENCE_S = 20.0
 
 
 @pytest.fixture(autouse=True)
@@ -81,13 +80,6 @@ class Kept:
     @property
     def changes(self) -> list[str | None]:
         return [event.upstream for event in self.events if isinstance(event, UpstreamChanged)]
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Wait for it, not for ever."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 @pytest.fixture
@@ -151,22 +143,22 @@ async def test_where_there_is_none_none_is_chosen(places: list[Address]) -> None
 async def test_one_that_comes_later_is_found(places: list[Address]) -> None:
     kept = Kept(*places)
     async with kept.running():
-        await until(lambda: kept.failures)
+        await until_in_loop(lambda: kept.failures)
         async with listening(places[2]):
-            await until(lambda: kept.used)
+            await until_in_loop(lambda: kept.used)
         assert kept.used == [places[2]]
 
 
 async def test_that_there_is_none_is_told_once_not_at_every_look(places: list[Address]) -> None:
     kept = Kept(*places)
     async with kept.running():
-        await until(lambda: kept.failures)
+        await until_in_loop(lambda: kept.failures)
         await asyncio.sleep(0.2)
         assert kept.failures == [("auto", "no_tor_found")]
         async with listening(places[0]):
-            await until(lambda: kept.used)
+            await until_in_loop(lambda: kept.used)
         kept.keeper.suspect()
-        await until(lambda: len(kept.failures) == 2)
+        await until_in_loop(lambda: len(kept.failures) == 2)
     assert kept.failures == [("auto", "no_tor_found")] * 2
 
 
@@ -174,10 +166,10 @@ async def test_one_that_went_is_dropped_and_another_chosen(places: list[Address]
     kept = Kept(*places)
     async with listening(places[1]):
         async with listening(places[0]), kept.running():
-            await until(lambda: kept.used)
+            await until_in_loop(lambda: kept.used)
         async with kept.running():
             kept.keeper.suspect()
-            await until(lambda: len(kept.used) == 3)
+            await until_in_loop(lambda: len(kept.used) == 3)
     assert kept.used == [places[0], None, places[1]]
     assert kept.changes == [str(places[0]), None, str(places[1])]
 
@@ -185,11 +177,11 @@ async def test_one_that_went_is_dropped_and_another_chosen(places: list[Address]
 async def test_suspicion_of_one_that_answers_changes_nothing(places: list[Address]) -> None:
     kept = Kept(*places)
     async with listening(places[0]) as asked, kept.running():
-        await until(lambda: kept.used)
+        await until_in_loop(lambda: kept.used)
         before = len(asked)
         for _ in range(100):
             kept.keeper.suspect()
-        await until(lambda: len(asked) > before)
+        await until_in_loop(lambda: len(asked) > before)
         await asyncio.sleep(0.05)
         assert len(asked) == before + 1, "many failures are one question"
         assert kept.used == [places[0]]
@@ -201,7 +193,7 @@ async def test_suspicion_of_one_that_answers_changes_nothing(places: list[Addres
 async def test_without_the_program_there_is_no_tor_of_our_own(places: list[Address], tmp_path: Path) -> None:
     kept = Kept(*places, child=TorChild(str(tmp_path / "no-such-program"), tmp_path / "data"))
     async with kept.running():
-        await until(lambda: kept.failures)
+        await until_in_loop(lambda: kept.failures)
         assert kept.failures == [("auto", "no_tor_found")]
 
 
@@ -218,14 +210,14 @@ async def test_where_no_tor_is_found_one_is_started_and_kept(places: list[Addres
     child = TorChild(_tor_alone(tmp_path), tmp_path / "data")
     kept = Kept(*places, child=child)
     async with kept.running():
-        await until(lambda: kept.used)
+        await until_in_loop(lambda: kept.used)
         assert kept.used == [child.address]
         assert await answers(child.address)
-        await until(lambda: any(isinstance(event, TorBootstrapped) for event in kept.events))
+        await until_in_loop(lambda: any(isinstance(event, TorBootstrapped) for event in kept.events))
         pid = os.getpid()
         tor = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[-1])
         os.kill(tor, signal.SIGKILL)
-        await until(lambda: len(kept.used) == 3)
+        await until_in_loop(lambda: len(kept.used) == 3)
     assert kept.used == [child.address, None, child.address]
     assert kept.failures == [("tor", "exit_status_-9")]
 
@@ -237,7 +229,7 @@ async def test_one_that_is_there_is_preferred_to_one_of_our_own(places: list[Add
     program.chmod(0o755)
     kept = Kept(*places, child=TorChild(str(program), tmp_path / "data"))
     async with listening(places[0]), kept.running():
-        await until(lambda: kept.used)
+        await until_in_loop(lambda: kept.used)
     assert not started.exists()
 
 
@@ -247,9 +239,9 @@ async def test_another_worker_finds_the_tor_that_the_first_has_started(tmp_path:
     kept = Kept(child.address)
     Path(child.address.path).parent.mkdir()
     async with kept.running():
-        await until(lambda: kept.failures)
+        await until_in_loop(lambda: kept.failures)
         async with listening(child.address):
-            await until(lambda: kept.used)
+            await until_in_loop(lambda: kept.used)
     assert kept.used == [child.address]
     kept.keeper.tor_listening()  # nobody's child
     assert kept.used == [child.address]

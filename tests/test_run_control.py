@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from rig.programs import missing, require_program
 from rig.shim import Line, Shim, run
 from rig.tor import OLDEST, Tor, version
 from rig.upstream import Upstream
+from rig.waiting import until
 from rig.wire import GREETING, NO_AUTH, Client, ask, socks4, socks5, tunnel5
 
 pytestmark = pytest.mark.oracle
@@ -26,13 +26,6 @@ pytestmark = pytest.mark.oracle
 WORD = "s3ntinel"
 PASSWORD = 's3ntinel "secret" \\ phrase'
 NAME = "www.example.com"
-
-
-def eventually(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.05)
 
 
 class Place:
@@ -60,7 +53,7 @@ class Place:
         mark = self.tor.mark()
         quiet = subprocess.DEVNULL
         self.running.append(subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet))
-        eventually(lambda: any(" SOURCE_ADDR=" in line for line in self.tor.events(mark)), "the request")
+        until(lambda: any(" SOURCE_ADDR=" in line for line in self.tor.events(mark)), "the request")
         return self.running[-1].pid
 
     def end(self) -> None:
@@ -282,11 +275,11 @@ class TestTheControlPort:
         path = place.folder / "scrubbed.toml"
         path.write_text(f'[upstream]\naddress = "{place.socks}"\ncontrol = "{place.control}"\n')
         with Shim("--log-level", "debug", config=path, log_format=log_format, reveal=False) as shim:
-            eventually(lambda: place.control in shim.stderr, "the control port")
+            until(lambda: place.control in shim.stderr, "the control port")
             for port, host in enumerate((f"{WORD}.example", f"{WORD}-2.example", "192.0.2.41"), 4711):
                 place.curl("-U", f"{WORD}:{WORD}", "--socks5", place.socks, f"http://192.0.2.41:{port + 9}/")
                 place.curl("-U", f"{WORD}:{WORD}", "--socks5-hostname", place.socks, f"http://{host}:{port}/")
-            eventually(lambda: "4713" in shim.stderr, "the last finding")
+            until(lambda: "4713" in shim.stderr, "the last finding")
         assert WORD not in shim.stderr and "192.0.2.41" not in shim.stderr
 
     def test_it_is_off_by_default(self, place: Place) -> None:
@@ -308,7 +301,7 @@ class TestTheControlPort:
                     with tunnel5(shim.socks, b"page.test", 80):
                         pass
                 if broken == "silent":  # it has ten seconds
-                    eventually(lambda: port.connected == 1, "the shim at its control port")
+                    until(lambda: port.connected == 1, "the shim at its control port")
                     assert not shim.find("control_failed")
                 else:
                     shim.wait_for("control_failed")

@@ -11,6 +11,7 @@ import pytest
 from rig.services import BANNER
 from rig.shim import Shim
 from rig.upstream import Upstream
+from rig.waiting import PATIENCE_S
 from rig.wire import (
     AUTH_OK,
     GRANTED4,
@@ -172,7 +173,7 @@ class TestBytes:
             client.send(b"after your end")
             client.end()
             seen = upstream.wait_for("hangup.test")
-            assert seen.ended.wait(10)
+            assert seen.ended.wait(PATIENCE_S)
         assert seen.received == b"after your end"
 
     def test_a_reader_that_pauses_gets_everything(self, warn: Shim) -> None:
@@ -195,7 +196,7 @@ class TestBytes:
     def test_a_reset_of_the_client_ends_the_upstream(self, warn: Shim, upstream: Upstream) -> None:
         client = tunnel5(warn.socks, b"echo.reset.test", 80)
         client.reset()
-        assert upstream.wait_for("echo.reset.test").ended.wait(10)
+        assert upstream.wait_for("echo.reset.test").ended.wait(PATIENCE_S)
         warn.ended("echo.reset.test:80")
 
     def test_many_at_once(self, warn: Shim) -> None:

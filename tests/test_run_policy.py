@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from rig.programs import require_program
-from rig.shim import Shim
+from rig.shim import Line, Shim
 from rig.upstream import Upstream
 from rig.wire import GREETING, NO_AUTH, REFUSED4, ask, http_connect, refused5, socks4, socks5, tunnel5
+
+TRIES = 5
 
 
 class TestPlaintextPorts:
@@ -51,6 +54,27 @@ def curl(shim: Shim, url: str, option: str = "--socks5-hostname", *more: str) ->
     return subprocess.run(argv, env=environ, capture_output=True, text=True, timeout=20, check=False)
 
 
+def curl_is_refused(shim: Shim, url: str, option: str = "--socks5-hostname") -> None:
+    done = curl(shim, url, option)
+    assert done.returncode == 97, done.stderr
+
+
+def our_request(shim: Shim, host: str | bytes) -> None:
+    """Our own request for this at port 80, answered or refused."""
+    ask(shim.socks, (GREETING, 2), (socks5(host, 80), 10), (b"GET / HTTP/1.0\r\n\r\n", 0))
+
+
+def judged(shim: Shim, destination: str, attempt: Callable[[], object]) -> Line:
+    """How a request is decided once its program is known in time. A busy machine may need another attempt."""
+    for _ in range(TRIES):
+        mark = shim.mark()
+        attempt()
+        line = shim.decided(mark, destination=destination)
+        if line.get("reason") != "program_unknown":
+            break
+    return line
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     return tmp_path / "shim.toml"
@@ -66,27 +90,25 @@ class TestPrograms:
         config.write_text(self.REFUSE_CURL)
         with Shim(config=config, upstream=upstream.address) as shim:
             accepted = upstream.accepted
-            refused = curl(shim, "http://first.test/")
-            assert refused.returncode == 97, refused.stderr
+            line = judged(shim, "first.test:80", lambda: curl_is_refused(shim, "http://first.test/"))
             assert upstream.accepted == accepted, "nobody even connected to the upstream"
-            line = shim.decided(destination="first.test:80")
             assert (line["action"], line["reason"], line["policy_rule"]) == ("block", "refused_by_rule", 1)
             assert not shim.find("leak_found")
-            with tunnel5(shim.socks, b"second.test", 80):
-                assert shim.decided(destination="second.test:80")["action"] == "forward"
-            assert "policy_rule" not in shim.decided(destination="second.test:80")
+            other = judged(shim, "second.test:80", lambda: our_request(shim, b"second.test"))
+            assert (other["action"], "policy_rule" in other) == ("forward", False)
 
     def test_a_program_has_a_mode_of_its_own(self, config: Path, upstream: Upstream) -> None:
         require_program("curl")
         config.write_text('[[policy.rule]]\nprogram = "curl"\nmode = "block"\n')
         with Shim(config=config, upstream=upstream.address) as shim:
-            assert curl(shim, "http://93.184.216.70/", "--socks5").returncode == 97
-            refused = shim.decided(destination="93.184.216.70:80")
+            refused = judged(
+                shim, "93.184.216.70:80", lambda: curl_is_refused(shim, "http://93.184.216.70/", "--socks5")
+            )
             assert (refused["action"], refused["reason"]) == ("block", "address_only")
             found = shim.wait_for("leak_found", conn=refused["conn"])
             assert (found["process"]["name"], found["action"]) == ("curl", "block")
-            with tunnel5(shim.socks, "93.184.216.71", 80):
-                assert shim.decided(destination="93.184.216.71:80")["action"] == "forward"
+            other = judged(shim, "93.184.216.71:80", lambda: our_request(shim, "93.184.216.71"))
+            assert other["action"] == "forward"
         assert not upstream.asked_for("93.184.216.70")
 
     def test_many_at_once_are_each_judged_by_their_own(self, config: Path, upstream: Upstream) -> None:
@@ -99,15 +121,16 @@ class TestPrograms:
                 for n in range(8)
             ]
             for n in range(40):
-                tunnel5(shim.socks, b"p%d.test" % n, 80).sock.close()
+                our_request(shim, b"p%d.test" % n)
             assert [process.wait(20) for process in curls] == [97] * 8
-            for n in range(8):
-                reason = shim.decided(destination=f"c{n}.test:80")["reason"]
-                assert reason in ("refused_by_rule", "program_unknown"), (
-                    "what is not known in time does not pass either"
-                )
+            theirs = [shim.decided(destination=f"c{n}.test:80")["reason"] for n in range(8)]
+            ours = [shim.decided(destination=f"p{n}.test:80").get("reason") for n in range(40)]
+            assert set(theirs) <= {"refused_by_rule", "program_unknown"}, (
+                "who is not known in time does not pass either"
+            )
+            assert None in ours and set(ours) <= {None, "program_unknown"}
             assert not any(upstream.asked_for(f"c{n}.test") for n in range(8))
-            assert all(upstream.asked_for(f"p{n}.test") for n in range(40))
+            assert [bool(upstream.asked_for(f"p{n}.test")) for n in range(40)] == [reason is None for reason in ours]
 
 
 class TestDestinations:

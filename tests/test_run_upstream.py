@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rig.shim import Shim
 from rig.upstream import Behaviour, Upstream
+from rig.waiting import PATIENCE_S
 from rig.wire import (
     GREETING,
     GREETING_AUTH,
@@ -187,7 +188,7 @@ class TestMisbehaving:
                 seen = own.wait_for("left.test")
                 if leave == "reset":
                     client.reset()
-            assert seen.ended.wait(3)
+            assert seen.ended.wait(PATIENCE_S)
             shim.ended("left.test:80")
 
     def test_a_reply_with_a_name_as_bound_address(self, own: Upstream) -> None:

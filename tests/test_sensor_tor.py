@@ -76,7 +76,7 @@ class TestAnswers:
         assert (line["rcode"], line["answer"]) == (expected, "tor")
 
     def test_questions_meanwhile_do_not_wait(self, shim: Shim, upstream: Upstream) -> None:
-        upstream.behave["slow.test"] = Behaviour(delay_s=0.3, reply=4)
+        upstream.behave["slow.test"] = Behaviour(delay_s=1.5, reply=4)
         with udp_client(sensor(shim)) as client:
             for number, name in enumerate(("slow.test", PAGE, "slow.test")):
                 client.send(wire(name, id=number))

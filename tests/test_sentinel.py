@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from rig.shim import Shim
 from rig.upstream import Behaviour, Upstream
+from rig.waiting import until
 from rig.wire import (
     BIND,
     GREETING,
@@ -175,14 +176,13 @@ def started(mode: str, level: str, log_format: str, upstream: Upstream, folder: 
     )
 
 
-def wait_for_sockets(shim: Shim, folder: Path) -> None:
-    while not all((folder / name).exists() for name in ("socks", "http")):
-        assert shim.process.poll() is None, shim.stderr
+def wait_for_sockets(folder: Path) -> None:
+    until(lambda: all((folder / name).exists() for name in ("socks", "http")), "its sockets")
 
 
 def send_everything(shim: Shim, folder: Path) -> None:
     """Each input, whole and cut short, then to the end of what comes back."""
-    wait_for_sockets(shim, folder)
+    wait_for_sockets(folder)
     for name, inputs in (("socks", SOCKS_INPUTS), ("http", HTTP_INPUTS)):
         where = f"unix:{folder}/{name}"
         for data in inputs.values():
@@ -213,7 +213,7 @@ while client.recv(100):
 def test_nor_what_a_program_calls_itself(title: str, log_format: str, spiteful: Upstream, tmp_path: Path) -> None:
     """npm has the package that it fetches in its name, others may have a destination."""
     with started("block", "debug", log_format, spiteful, tmp_path) as shim:
-        wait_for_sockets(shim, tmp_path)
+        wait_for_sockets(tmp_path)
         subprocess.run([sys.executable, "-c", TITLED, str(tmp_path / "socks"), title], timeout=20, check=True)
         shim.stop()
     assert WORD not in shim.stderr

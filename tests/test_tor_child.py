@@ -9,19 +9,18 @@ import signal
 import stat
 import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import uvloop
+from rig.family import alive, children
 from rig.programs import require_program
+from rig.waiting import PATIENCE_S, until, until_in_loop
 
 from shim.tor import child as module
 from shim.tor.child import TorChild, data_directory
 from shim.tor.discover import answers
-
-PATIENCE_S = 20.0
 
 
 class Notes:
@@ -79,30 +78,14 @@ async def running(child: TorChild) -> AsyncIterator[Notes]:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-        assert children() == []
+        assert own_children() == []
         child.discard()
         assert not Path(child.address.path).parent.exists()
 
 
-async def until(condition: Callable[[], object]) -> None:
-    """Wait for it, not for ever."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
-def children(of: int | None = None) -> list[int]:
-    """The processes that a process has started and that have not ended."""
-    pid = of or os.getpid()
-    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(child) for child in found if _state(int(child)) not in ("Z", "")]
-
-
-def _state(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
+def own_children() -> list[int]:
+    """The processes that this one has started and that have not ended."""
+    return children(os.getpid())
 
 
 # --- the real tor -----------------------------------------------------------------------------------------------------
@@ -114,15 +97,15 @@ def test_tor_listens_where_only_we_can_reach_it(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         async with running(child) as notes:
-            await until(lambda: ("listening",) in notes.told)
+            await until_in_loop(lambda: ("listening",) in notes.told)
             assert await answers(child.address)
             path = Path(child.address.path)
             assert path.is_socket()
             for private in (path.parent, tmp_path / "state" / "tor"):
                 assert stat.S_IMODE(private.stat().st_mode) == 0o700
-            await until(lambda: any(isinstance(note[0], int) for note in notes.told))
+            await until_in_loop(lambda: any(isinstance(note[0], int) for note in notes.told))
             assert ("ended",) not in [note[:1] for note in notes.told]
-            arguments = Path(f"/proc/{children()[0]}/cmdline").read_bytes().split(b"\0")
+            arguments = Path(f"/proc/{own_children()[0]}/cmdline").read_bytes().split(b"\0")
             assert arguments[arguments.index(b"--__OwningControllerProcess") + 1] == str(os.getpid()).encode()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -134,10 +117,10 @@ def test_tor_is_started_again_on_the_same_socket(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         async with running(child) as notes:
-            await until(lambda: ("listening",) in notes.told)
-            os.kill(children()[0], signal.SIGKILL)
-            await until(lambda: ("ended", "exit_status_-9") in notes.told)
-            await until(lambda: notes.told.count(("listening",)) == 2)
+            await until_in_loop(lambda: ("listening",) in notes.told)
+            os.kill(own_children()[0], signal.SIGKILL)
+            await until_in_loop(lambda: ("ended", "exit_status_-9") in notes.told)
+            await until_in_loop(lambda: notes.told.count(("listening",)) == 2)
             assert await answers(child.address)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -167,11 +150,8 @@ def test_tor_does_not_outlive_a_shim_that_is_killed(tmp_path: Path) -> None:
         assert parent.stdout.readline() == "listening\n"
         (tor,) = children(parent.pid)
         parent.kill()
-        parent.wait(10)
-        deadline = time.monotonic() + 5
-        while _state(tor) not in ("", "Z") and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert _state(tor) in ("", "Z"), "tor is still there"
+        parent.wait(PATIENCE_S)
+        until(lambda: not alive(tor), "the end of tor")
 
 
 # --- scripts that play tor --------------------------------------------------------------------------------------------
@@ -193,7 +173,7 @@ def test_progress_is_read_from_the_log(tmp_path: Path, runner: asyncio.Runner) -
 
     async def scenario() -> None:
         async with running(TorChild(command, tmp_path / "data")) as notes:
-            await until(lambda: len(notes.told) == 4)
+            await until_in_loop(lambda: len(notes.told) == 4)
             assert notes.told == [(0, "starting"), ("listening",), (45, ""), (100, "done")]
 
     runner.run(scenario())
@@ -204,7 +184,7 @@ def test_one_that_ends_is_told_and_started_again(tmp_path: Path, runner: asyncio
 
     async def scenario() -> None:
         async with running(TorChild(command, tmp_path / "data")) as notes:
-            await until(lambda: len(notes.told) >= 3)
+            await until_in_loop(lambda: len(notes.told) >= 3)
             assert notes.told[:3] == [("ended", "exit_status_3")] * 3
 
     runner.run(scenario())
@@ -218,7 +198,7 @@ def test_nothing_it_writes_is_passed_on(
 
     async def scenario() -> None:
         async with running(TorChild(command, tmp_path / "data")) as notes:
-            await until(lambda: notes.told)
+            await until_in_loop(lambda: notes.told)
 
     runner.run(scenario())
     assert capfd.readouterr() == ("", "")
@@ -232,7 +212,7 @@ def test_one_that_will_not_end_is_killed(
 
     async def scenario() -> None:
         async with running(TorChild(command, tmp_path / "data")) as notes:
-            await until(lambda: notes.told)
+            await until_in_loop(lambda: notes.told)
 
     runner.run(scenario())  # `running` has looked that it is gone
 
@@ -243,7 +223,7 @@ def test_a_program_that_is_not_there(tmp_path: Path, runner: asyncio.Runner) -> 
 
     async def scenario() -> None:
         async with running(child) as notes:
-            await until(lambda: notes.told)
+            await until_in_loop(lambda: notes.told)
             assert notes.told[0] == ("ended", "no_such_file_or_directory")
 
     runner.run(scenario())
@@ -254,7 +234,7 @@ def test_a_data_directory_that_cannot_be_made(tmp_path: Path, runner: asyncio.Ru
 
     async def scenario() -> None:
         async with running(TorChild(script(tmp_path, "exit 0"), tmp_path / "file" / "data")) as notes:
-            await until(lambda: notes.told)
+            await until_in_loop(lambda: notes.told)
             assert notes.told[0] == ("ended", "not_a_directory")
 
     runner.run(scenario())

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import time
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -17,6 +16,7 @@ from rig.clients import Program, Task, chromium, curl, firefox, torsocks
 from rig.control import Control
 from rig.programs import require_namespaces, require_program
 from rig.shim import Shim
+from rig.waiting import PATIENCE_S, until
 from rig.wire import (
     AUTH_OK,
     GRANTED4,
@@ -43,7 +43,6 @@ from tornet.site import Site, running
 pytestmark = pytest.mark.clients
 
 [(NAME, ADDRESS)] = NAMES.items()
-PATIENCE_S = 30.0
 _NUMBERS = count(1)
 
 
@@ -94,13 +93,6 @@ def five(where: str, host: str | bytes, command: int = 1) -> bytes:
         return client.read(10)
 
 
-def eventually(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.2)
-
-
 class TestPrograms:
     @pytest.mark.parametrize("program", [curl("--socks5-hostname"), curl("--socks4a")], ids=["socks5", "socks4a"])
     def test_curl_gets_a_page_by_name(self, program: Program, shim: Shim, site: Site, tmp_path: Path) -> None:
@@ -120,7 +112,7 @@ class TestPrograms:
     def test_curl_gets_an_onion_site_by_name(self, shim: Shim, site: Site, tmp_path: Path) -> None:
         onion, program = site.network.onion, curl("--socks5-hostname")
         wanted = f"hello from {onion}\n"
-        eventually(lambda: run(program, onion, shim, site, tmp_path) == wanted, "the onion site")
+        until(lambda: run(program, onion, shim, site, tmp_path) == wanted, "the onion site")
         assert_clean(shim, onion)
 
     def test_torsocks_resolves_through_the_exit_and_is_clean(self, shim: Shim, site: Site, tmp_path: Path) -> None:
@@ -203,7 +195,7 @@ class TestSafeSocks:
             assert not any(address in line for line in safe.events(mark)), "Tor is not asked"
             assert five(unix(shim), address.encode())[1] == 4, "it fails through the shim as well"
             assert five(unix(shim), address) == refused5(2), "and is judged again"
-            eventually(lambda: len(shim.find("request_decided", action="block")) == 2, "both verdicts of the shim")
+            until(lambda: len(shim.find("request_decided", action="block")) == 2, "both verdicts of the shim")
 
 
 class TestOnionErrors:
@@ -239,7 +231,7 @@ class TestCheck:
             done = check("--upstream", site.network.socks, "--", *curl)
             return (done.returncode, done.stderr) == wanted
 
-        eventually(fetched, "the onion site")
+        until(fetched, "the onion site")
 
 
 class TestReconciliation:

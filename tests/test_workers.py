@@ -6,16 +6,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
+from rig.family import alive
+from rig.waiting import PATIENCE_S, until
 
 from shim.workers import Workers
-
-PATIENCE_S = 10.0
 
 _HEAD = """
 import os, signal, sys, time
@@ -48,19 +46,6 @@ def lines(process: subprocess.Popen[str], count: int) -> list[str]:
     """The next lines it says, in no particular order."""
     assert process.stdout
     return sorted(process.stdout.readline().strip() for _ in range(count))
-
-
-def gone(pid: int) -> bool:
-    """Whether a process has ended, within a few seconds."""
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        try:
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-                return True
-        except (FileNotFoundError, ProcessLookupError):
-            return True
-        time.sleep(0.01)
-    return False
 
 
 def test_one_worker_is_this_process() -> None:
@@ -132,7 +117,7 @@ def test_none_outlives_the_first(signum: signal.Signals) -> None:
         assert process.pid in pids
         process.send_signal(signum)
         process.wait(PATIENCE_S)
-        assert all(gone(pid) for pid in pids if pid != process.pid)
+        until(lambda: not any(map(alive, pids)), "the end of the others")
 
 
 def test_one_whose_parent_died_too_early_to_be_told_ends_at_once() -> None:

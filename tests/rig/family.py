@@ -1,15 +1,11 @@
 """The processes that a running shim consists of, as the kernel lists them.
 
-Reads /proc; signals only what it is told to.
+Reads /proc; signals nobody.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
-
-PATIENCE_S = 20.0
 
 
 def children(pid: int) -> list[int]:
@@ -33,11 +29,3 @@ def status(pid: int) -> dict[str, str]:
     """What /proc/PID/status says."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
-
-
-def until(true: Callable[[], object]) -> None:
-    """Wait for something that has to come."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.01)

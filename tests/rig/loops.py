@@ -13,9 +13,10 @@ from typing import Any
 
 import uvloop
 
+from rig.waiting import PATIENCE_S
+
 LOOPS: tuple[Callable[[], asyncio.AbstractEventLoop], ...] = (uvloop.new_event_loop, asyncio.new_event_loop)
 NAMES = ("uvloop", "asyncio")
-PATIENCE_S = 10.0
 
 
 @contextlib.contextmanager

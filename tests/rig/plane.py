@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Self, TypeVar
 
+from rig.waiting import PATIENCE_S
 from shim.events import ConnectionClosed, Event
 from shim.model import (
     PENDING,
@@ -36,7 +37,6 @@ from shim.proxy.poller import EpollPoller, Poller
 from shim.proxy.quota import Limits, Quota
 from shim.proxy.wheel import TICK_S, TimerWheel
 
-PATIENCE_S = 10.0
 TURNS = 500
 """Dispatches in which a plane that nobody feeds must have come to rest."""
 

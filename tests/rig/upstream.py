@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from rig.services import BANNER, Seen, banner, service_of
+from rig.waiting import PATIENCE_S
 
 ADDRESSES = tuple(ip_network(net) for net in ("93.184.216.0/24", "198.51.100.0/24", "2001:db8::/32"))
 RESOLVED = {"page.test": "93.184.216.34", "six.test": "2001:db8::34"}
@@ -93,10 +94,10 @@ class Upstream:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join(10)
+            thread.join(PATIENCE_S)
         self._threads.clear()
 
-    def wait_for(self, host: str, timeout_s: float = 10.0) -> Seen:
+    def wait_for(self, host: str, timeout_s: float = PATIENCE_S) -> Seen:
         """The last request for `host`, waiting until there is one."""
         with self._changed:
             assert self._changed.wait_for(lambda: self.asked_for(host), timeout_s), f"upstream never saw {host}"
