@@ -7,11 +7,13 @@ import json
 import os
 import resource
 import stat
+import threading
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rig.waiting import until_in_loop
 
 from shim.events import Event, StateFailed
 from shim.judge.issued import IssuedPool
@@ -22,12 +24,23 @@ from shim.sensor.keeping import StateFile
 NAME = "kept.example.com"
 
 
+class Watched(IssuedPool):
+    """Counts how often the keeper looks whether anything has changed: once a round, twice if something has."""
+
+    looks = 0
+
+    @property
+    def used_at(self) -> float:
+        self.looks += 1
+        return super().used_at
+
+
 class Kept:
     """A pool and its file, read as at a start."""
 
     def __init__(self, path: Path, start: int = 0) -> None:
         self.events: list[Event] = []
-        self.pool = IssuedPool(start=start)
+        self.pool = Watched(start=start)
         self.file = StateFile(path, self.pool, self.events.append)
         self.was_read = self.file.read()
 
@@ -35,18 +48,23 @@ class Kept:
         return self.pool.issue(name, keeping.time.time())
 
     def keep(self, *steps: Any) -> None:
-        """Keep the file while each step is taken, a few writes apart; then end as the shim ends."""
+        """Keep the file while each step is taken, once what the one before has changed is written; then end it."""
 
         async def main() -> None:
             async with asyncio.TaskGroup() as tasks:
                 task = tasks.create_task(self.file.keep())
-                await asyncio.sleep(0.05)
+                await self._round(task)
                 for step in steps:
                     step()
-                    await asyncio.sleep(0.05)
+                    await self._round(task)
                 task.cancel()
 
         asyncio.run(main())
+
+    async def _round(self, keeper: asyncio.Task[None]) -> None:
+        """A whole round of the keeper, from its look to what it writes."""
+        upto = self.pool.looks + 3
+        await until_in_loop(lambda: self.pool.looks >= upto or keeper.done(), "a round")
 
     @property
     def troubles(self) -> list[str]:
@@ -253,17 +271,29 @@ def test_the_last_write_is_the_newest(path: Path) -> None:
     kept = Kept(path)
     for number in range(2000):
         kept.issue(f"{number}.example")
-    slow, write = list[int](), kept.file._write
+    begun, ended = threading.Event(), threading.Event()
+    sizes, write = list[int](), kept.file._write
 
     def slowly(cursors: list[str], parts: list[str]) -> str | None:
-        slow.append(sum(len(json.loads(f"[{part}]")) for part in parts))
-        if len(slow) == 1:
-            keeping.time.sleep(0.2)
-        return write(cursors, parts)
+        sizes.append(sum(len(json.loads(f"[{part}]")) for part in parts))
+        if not begun.is_set():
+            begun.set()
+            ended.wait(0.3)  # long enough for the last write to overtake this one, were it not to wait for it
+            return write(cursors, parts)
+        error = write(cursors, parts)
+        ended.set()
+        return error
+
+    async def main() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            task = tasks.create_task(kept.file.keep())
+            await until_in_loop(begun.is_set, "the first write")
+            kept.issue()
+            task.cancel()
 
     kept.file._write = slowly  # type: ignore[method-assign]
-    kept.keep(kept.issue)
-    assert slow == [2000, 2001]
+    asyncio.run(main())
+    assert sizes == [2000, 2001]
     assert len(json.loads(path.read_text())["entries"]) == 2001
 
 

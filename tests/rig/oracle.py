@@ -20,7 +20,7 @@ from rig.wire import Client
 
 Way = Literal["steps", "halves", "whole"]
 WAYS: tuple[Way, ...] = ("steps", "halves", "whole")
-PATIENCE_S = 2.0
+PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True)
