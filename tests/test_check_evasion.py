@@ -103,7 +103,7 @@ import socket, time
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.bind(('224.0.0.251', 5353))
 s.sendto(bytes(12), ('224.0.0.251', 5353))
-time.sleep(0.5)
+time.sleep(2)
 """
 
 
