@@ -145,11 +145,13 @@ def told(path: Path) -> list[dict[str, Any]]:
     return [line for line in lines if line["event"] == "leak_found"]
 
 
+@pytest.mark.parametrize("level", ["debug", "info"])
 @pytest.mark.parametrize("dns", DnsMode)
 @pytest.mark.parametrize("mode", Mode)
-def test_replay_finds_what_was_found_live(mode: Mode, dns: DnsMode, tmp_path: Path) -> None:
-    log = written(rich_story(mode, dns), tmp_path / "log")
-    assert replayed(log) == told(log)
+def test_replay_finds_what_was_found_live(mode: Mode, dns: DnsMode, level: str, tmp_path: Path) -> None:
+    """At level info programs and first bytes stand in the findings alone, and what Tor was asked for nowhere."""
+    log = written(rich_story(mode, dns), tmp_path / "log", level=level)
+    assert replayed(log) == [line for line in told(log) if level == "debug" or "stream" not in line]
     assert len(told(log)) > 40
     assert {line["revision"] for line in told(log)} >= {1, 2}
 
@@ -215,8 +217,13 @@ def read(*lines: bytes) -> tuple[Replay, list[LeakFound]]:
     return run, list(run.findings(io.BytesIO(b"".join(lines))))
 
 
-def test_a_line_as_the_contract_has_it() -> None:
-    run, (found,) = read(decided())
+BARE: dict[str, Any] = {"client": None, "host_form": None}
+"""Keys that this log has and the contract's lines have not."""
+
+
+@pytest.mark.parametrize("more", [{}, BARE])
+def test_a_line_as_the_contract_has_it(more: dict[str, Any]) -> None:
+    run, (found,) = read(decided(**more))
     assert (found.finding, found.kind, found.conn, found.destination) == (
         "f1",
         "address_only",
@@ -224,6 +231,74 @@ def test_a_line_as_the_contract_has_it() -> None:
         "93.184.216.34:443",
     )
     assert (run.inputs, run.told, run.missing) == (1, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("exposure", "destination", "kind"),
+    [
+        ("address", "[2001:db8::1]:443", "address_only"),
+        ("address_as_text", "93.184.216.34:80", "address_as_text"),
+        ("issued", "198.18.7.9:80", "local_resolution"),
+        ("resolved_by_tor", "93.184.216.34:80", None),
+        ("name", "www.example.com:80", None),
+        ("local", "printer.local:631", None),
+        ("not_applicable", "0.0.0.0:0", None),
+    ],
+)
+def test_a_host_is_what_its_exposure_says(exposure: str, destination: str, kind: str | None) -> None:
+    command = "RESOLVE_PTR" if exposure == "not_applicable" else "CONNECT"
+    _, found = read(decided(exposure=exposure, destination=destination, command=command, **BARE))
+    assert [each.kind for each in found] == ([] if kind is None else [kind])
+
+
+def finding(**changes: Any) -> bytes:
+    """The line of a finding, as the contract has it."""
+    line = {
+        "finding": "f1",
+        "revision": 1,
+        "kind": "address_only",
+        "confidence": "possible",
+        "name": None,
+        "process": {"pid": 4242, "name": "curl", "exe": "/usr/bin/curl"},
+        "evidence": ["address_request"],
+    }
+    return decided(event="leak_found", **(line | changes))
+
+
+def test_a_log_without_debug_takes_programs_and_names_from_its_findings() -> None:
+    later = finding(revision=2, name="www.example.com", evidence=["address_request", "tls_sni_is_name"])
+    _, (first, second) = read(decided(**BARE), finding(), later)
+    assert (first.revision, first.confidence, first.name) == (1, "possible", None)
+    assert (second.revision, second.confidence, second.name, second.rule) == (2, "probable", "www.example.com", "L02")
+    assert first.process == second.process == Process(4242, "curl", "/usr/bin/curl")
+    assert first.advice == second.advice == "advice.for.curl.socks5"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        finding(conn=None),
+        finding(conn=["c1"]),
+        finding(timestamp=None),
+        finding(revision=None),
+        finding(process={"pid": "x"}),
+        finding(revision=2, evidence=[["x"]]),
+        finding(revision=2, evidence=["tls_sni_is_name"], name=1),
+        finding(query="q1"),
+        finding(destination="[scrubbed]:443"),
+    ],
+)
+def test_a_finding_that_cannot_be_read_loses_none(line: bytes) -> None:
+    _, (found,) = read(decided(), line)
+    assert (found.process, found.process_reason) == (None, "off")
+
+
+def test_a_finding_waits_for_its_line_and_no_longer_than_look_ups_take() -> None:
+    lines = [decided(conn=f"c{number}") for number in range(4098)]
+    _, found = read(*lines, finding(conn="c4097"))
+    assert [each.conn for each in found[:2]] == ["c0", "c1"]
+    assert found[2].process is not None
+    assert len(found) == 4098
 
 
 def test_keys_and_events_that_are_not_known_are_passed_over() -> None:
@@ -302,7 +377,7 @@ def queried(**changes: Any) -> bytes:
         {"answer": "maybe"},
         {"addresses": ["x"]},
         {"addresses": [1]},
-        {"addresses": None},
+        {"addresses": 1},
         {"process": {"pid": 1}},
         {"process": {"pid": "1", "name": "curl", "exe": None}},
         {"process": "curl"},
