@@ -179,6 +179,27 @@ def test_progress_is_read_from_the_log(tmp_path: Path, runner: asyncio.Runner) -
     runner.run(scenario())
 
 
+def test_a_line_without_an_end_is_passed_over(tmp_path: Path, runner: asyncio.Runner) -> None:
+    """Whatever the program is: it is followed on, and started again when it ends."""
+    command = script(
+        tmp_path,
+        """
+        head -c 300000 /dev/zero | tr '\\0' x
+        echo
+        echo 'Nov 01 [notice] Bootstrapped 100% (done): Done'
+        head -c 300000 /dev/zero
+        exit 3
+        """,
+    )
+
+    async def scenario() -> None:
+        async with running(TorChild(command, tmp_path / "data")) as notes:
+            await until(lambda: len(notes.told) >= 3)
+            assert notes.told[:3] == [(100, "done"), ("ended", "exit_status_3"), (100, "done")]
+
+    runner.run(scenario())
+
+
 def test_one_that_ends_is_told_and_started_again(tmp_path: Path, runner: asyncio.Runner) -> None:
     command = script(tmp_path, 'echo run >> "$(dirname "$0")/runs"; exit 3')
 

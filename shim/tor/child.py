@@ -16,6 +16,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Protocol
 
@@ -130,12 +131,24 @@ def _end_with_us() -> None:
 
 async def _follow(process: asyncio.subprocess.Process, watcher: Watcher) -> None:
     assert process.stdout is not None
-    while line := await process.stdout.readline():
+    async for line in _lines(process.stdout):
         text = line.decode("ascii", "backslashreplace")
         if _LISTENING in text:
             watcher.tor_listening()
         elif match := _BOOTSTRAPPED.search(text):
             watcher.tor_progress(int(match[1]), match[2] or "")
+
+
+async def _lines(log: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    """To its end. A line that is longer than the reader's buffer is not one of tor's: passed over, piece by piece."""
+    while True:
+        try:
+            line = await log.readline()
+        except ValueError:
+            continue
+        if not line:
+            return
+        yield line
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
