@@ -7,8 +7,10 @@ import socket
 from pathlib import Path
 
 import pytest
+from rig.family import children, until
 
 from shim.guardian import Duties, Guardian, Leftover
+from shim.guardian.link import WITNESS
 from shim.tor.child import TorChild
 
 LEFTOVERS = Leftover("/run/shim/socks", 5, 7), Leftover("/run/shim/\udcff 日本", 5, 8)
@@ -74,3 +76,23 @@ def test_what_was_left_is_removed_when_the_shim_has_ended_and_nothing_that_took_
         link.shut()
         guardian.wait()
     assert taken.exists() and not mine.exists()
+
+
+def test_a_worker_that_asks_for_many_to_look_up_programs_has_one() -> None:
+    """Else one in wrong hands could fill the machine with processes, which it may not start itself."""
+    with Guardian.fork(1) as guardian:
+        guardian.brief(Duties())
+        link = guardian.link(0)
+        assert link is not None
+        held = [link.hire() for _ in range(5)]
+        assert all(held)
+        for _ in range(20):
+            link.send(WITNESS)
+            last = link.hire()
+            assert last is not None
+            held.append(last)
+        until(lambda: len(children(pid_of(guardian))) == 1)
+        for sock in filter(None, held):
+            sock.close()
+        link.shut()
+        guardian.wait()

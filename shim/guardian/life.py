@@ -67,7 +67,8 @@ class _Life:
         self._restrict = restrict_witness if confined else _unrestricted
         self._over = asyncio.Event()
         self._tor: asyncio.Task[None] | None = None
-        self._witnesses: list[int] = []
+        self._witnesses: dict[int, int] = {}
+        """Who looks up programs, by the channel of its worker."""
 
     async def run(self) -> None:
         """Until the first worker has gone."""
@@ -96,18 +97,23 @@ class _Life:
             if index == FIRST:
                 self._over.set()
         if WITNESS in commands:
-            self._start_witness(channel)
+            self._start_witness(index)
         if TOR in commands and index == FIRST:
             self._start_tor()
 
-    def _start_witness(self, channel: socket.socket) -> None:
-        """Those that have ended are buried first."""
+    def _start_witness(self, index: int) -> None:
+        """In the place of the one before, which has ended or is of no use: a worker that asks for many gets one."""
         with contextlib.suppress(OSError):
-            self._witnesses = [pid for pid in self._witnesses if not os.waitpid(pid, os.WNOHANG)[0]]
-            pid, sock = start(self._restrict)
-            self._witnesses.append(pid)
+            self._end_witness(index)
+            self._witnesses[index], sock = start(self._restrict)
             with sock:
-                socket.send_fds(channel, [b"\n"], [sock.fileno()])
+                socket.send_fds(self._channels[index], [b"\n"], [sock.fileno()])
+
+    def _end_witness(self, index: int) -> None:
+        pid = self._witnesses.pop(index, None)
+        if pid is not None:
+            os.kill(pid, signal.SIGKILL)  # nobody else waits for it, so the number still is its own
+            os.waitpid(pid, 0)
 
     def _start_tor(self) -> None:
         if self._tor is None and self._child is not None:
