@@ -126,6 +126,7 @@ def _needs(config: Config) -> Needs:
         connecting=tuple(Path(address.path) for address in towards if address.is_unix),
         writing=(Path(config.dns.state).parent,) if config.dns.state else (),
         any_file=upstream.control is not None,
+        own_tor=not isinstance(upstream.address, Address),
         listens=bool(config.listen.dns),
     )
 

@@ -7,6 +7,8 @@ shim's sensor, their upstream is a unix socket; what leaves can only have gone a
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import resource
 import signal
 import subprocess
@@ -30,10 +32,13 @@ from rig.clients import (
 )
 from rig.inject import used
 from rig.namespace import Namespace
-from rig.programs import require_namespaces, require_program
-from rig.shim import Shim
+from rig.programs import missing, require_namespaces, require_program
+from rig.shim import ROOT, Shim
 from rig.upstream import Behaviour, Upstream
 
+from shim.sandbox import offered
+
+IN_PATHS = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
 LISTED, ADDRESS, UNLISTED, LITERAL = "page.test", "93.184.216.34", "unlisted.test", "93.184.216.99"
 PROGRAMS: dict[str, Program] = {
     **{f"curl {option}": curl(option) for option in ("--socks4", "--socks4a", "--socks5", "--socks5-hostname")},
@@ -185,6 +190,33 @@ def test_while_the_machine_fails(space: Namespace, upstream: Upstream, config: P
             shim.decided(destination=f"{UNLISTED}:80")
         few(space, shim, tmp_path)
     assert gone == []
+
+
+@pytest.mark.parametrize(("listener", "beside"), [("127.0.0.1:0", set()), ("[::1]:0", {"fe80::99", "ff02::99"})])
+def test_by_a_socket_of_the_sensor_in_wrong_hands(listener: str, beside: set[str], space: Namespace) -> None:
+    """It is there before the sandbox is. Without it there is a way, or the test would show nothing.
+
+    Of IPv6 the kernel lets datagrams out to the neighbours on a link, if the sender names it, whatever it is bound to.
+    """
+    if lacking := [part for part, had in offered().items() if not had]:
+        missing(f"needs all of the sandbox: {', '.join(lacking)}")
+    assert out_of_wrong_hands(space, listener, "require") == beside
+    assert out_of_wrong_hands(space, listener, "off") - beside
+
+
+def out_of_wrong_hands(space: Namespace, listener: str, sandbox: str) -> set[str]:
+    """Where a worker's datagrams go to that does all it can."""
+    settings = {
+        "sandbox.mode": sandbox,
+        "listen.dns": [listener],
+        "listen.socks": ["127.0.0.1:0"],
+        "upstream.address": "127.0.0.1:1",
+    }
+    words = ['{"leave": true}', *(f"{key}={json.dumps(value)}" for key, value in settings.items())]
+    with leaving(space) as gone:
+        done = space.run([sys.executable, "-m", "rig.confined", *words], env=IN_TESTS | {"PYTHONPATH": IN_PATHS})
+        assert int(done.stdout) > 10, done.stderr
+    return {packet.split()[3] for packet in gone}
 
 
 @pytest.mark.clients

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import json
+import mmap
 import os
 import signal
 import socket
@@ -11,6 +13,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ from rig.programs import missing
 from rig.shim import ROOT, environment
 
 from shim.sandbox import PARTS, landlock, offered
-from shim.sandbox.filters import SENSOR, WITNESS, WORKER
+from shim.sandbox.filters import WITNESS, worker
 from shim.sandbox.privileges import DAC_READ_SEARCH, SYS_PTRACE
 from shim.sandbox.seccomp import ALLOW, Filter, assemble, fail
 from shim.sandbox.syscalls import ARCHITECTURES, HIGHEST, NUMBERS
@@ -27,14 +30,15 @@ from shim.sandbox.syscalls import ARCHITECTURES, HIGHEST, NUMBERS
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the sandbox is of Linux")
 
 TESTS = Path(__file__).parent
+WORKER, SENSOR = worker(unix=False, listens=False), worker(unix=True, listens=True)
 NO, NO_SOCKET, NOT_THERE = "EPERM", "EACCES", "ENOSYS"
 EXPECTED = {
     "connect to the upstream": "ok",
     **dict.fromkeys(("connect elsewhere", "connect elsewhere by IPv6", "connect elsewhere, put off"), NO_SOCKET),
     **dict.fromkeys(("TCP Fast Open", "TCP Fast Open by sendmsg", "bind", "bind by IPv6", "listen"), NO),
     **dict.fromkeys(("MPTCP", "SCTP", "UDP", "UDP by IPv6", "ICMP", "raw", "packet", "netlink", "vsock"), NO_SOCKET),
-    "unix socket with a path": "ok",  # Landlock does not limit these, as the documentation says
-    **dict.fromkeys(("abstract unix socket", "signal outside"), NO),
+    **dict.fromkeys(("unix socket with a path", "abstract unix socket", "a datagram to a path"), NO_SOCKET),
+    "signal outside": NO,
     **dict.fromkeys(("signal oneself", "thread"), "ok"),
     **dict.fromkeys(("exec", "execveat", "fork", "clone", "clone with a namespace", "run a state"), NO),
     "clone3": NOT_THERE,  # then the C library makes its threads by clone
@@ -49,12 +53,22 @@ EXPECTED = {
     **dict.fromkeys(("make a link", "make a hard link", "make a fifo", "link into the state's folder"), NO_SOCKET),
     "remove one's own socket": NO_SOCKET,  # the guardian does that
     "gain capabilities": NO,
+    **dict.fromkeys(("change who may read a file", "the same of one that is open", "change whose a file is"), NO),
+    **dict.fromkeys(("change a file's times", "change a file's attributes", "change a file's flags"), NO),
+    **dict.fromkeys(("another's shared memory", "remove another's shared memory", "another's limits"), NO),
+    **dict.fromkeys(("another's priority", "another's processors", "another's scheduling"), NO),
+    **dict.fromkeys(("control messages", "change how a terminal reads"), NO),
+    "a pair of other sockets": NO_SOCKET,
+    **dict.fromkeys(("one's own limits", "a pair of sockets"), "ok"),
 }
 HARMLESS = (
     *("connect elsewhere", "connect elsewhere, put off", "TCP Fast Open", "TCP Fast Open by sendmsg", "bind", "listen"),
     *("UDP", "netlink", "abstract unix socket", "signal outside", "fork", "thread"),
     *("write", "append", "make a file", "make a folder", "make a fifo", "link into the state's folder"),
-    *("another's descriptors", "remove one's own socket"),
+    *("another's descriptors", "remove one's own socket", "unix socket with a path", "a datagram to a path"),
+    *("change who may read a file", "the same of one that is open", "change whose a file is", "change a file's times"),
+    *("another's shared memory", "another's limits", "another's priority", "another's processors"),
+    *("another's scheduling", "a pair of other sockets", "control messages"),
 )
 """What any machine permits, and what does no harm to the test when it is permitted."""
 
@@ -64,6 +78,19 @@ def require_all() -> None:
     lacking = [part for part, had in offered().items() if not had]
     if lacking:
         missing(f"needs all of the sandbox: {', '.join(lacking)}")
+
+
+@contextmanager
+def somebody() -> Iterator[tuple[int, int]]:
+    """Another process of this user, and shared memory that is not the shim's: their numbers."""
+    libc = ctypes.CDLL(None)
+    memory = libc.shmget(0, mmap.PAGESIZE, 0o1600)
+    try:
+        with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+            yield other.pid, memory
+            other.communicate(b"\n")
+    finally:
+        libc.shmctl(memory, 0, None)
 
 
 @pytest.fixture
@@ -79,8 +106,11 @@ def about(tmp_path: Path) -> Iterator[dict[str, Any]]:
         socket.create_server(("127.0.0.1", 0)) as elsewhere,
         socket.socket(socket.AF_UNIX) as named,
         socket.socket(socket.AF_UNIX) as nameless,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagram,
+        somebody() as (other, memory),
     ):
         named.bind(str(tmp_path / "named"))
+        datagram.bind(str(tmp_path / "datagram"))
         nameless.bind(f"\0{abstract}")
         for sock in (named, nameless):
             sock.listen()
@@ -89,6 +119,9 @@ def about(tmp_path: Path) -> Iterator[dict[str, Any]]:
             "elsewhere": elsewhere.getsockname()[1],
             "unix": str(tmp_path / "named"),
             "abstract": abstract,
+            "datagram": str(tmp_path / "datagram"),
+            "other": other,
+            "memory": memory,
             "listener": str(tmp_path / "listener"),
             "taken": str(tmp_path / "taken"),
             "free": str(tmp_path / "free"),
@@ -148,6 +181,18 @@ def test_a_sensor_may_listen_and_nothing_more(about: dict[str, Any]) -> None:
     require_all()
     found = confined(about, "auto", 'listen.dns=["127.0.0.1:0"]')["found"]
     assert {name: found[name] for name in found if found[name] != EXPECTED[name]} == {"listen": "ok"}
+
+
+def test_an_upstream_with_a_path_needs_paths_and_nothing_more(about: dict[str, Any]) -> None:
+    """Landlock does not limit these, as the documentation says."""
+    require_all()
+    found = confined(about, "require", f'upstream.address="unix:{about["unix"]}"')["found"]
+    differs = {name: found[name] for name in found if found[name] != EXPECTED[name]}
+    assert differs == {
+        "unix socket with a path": "ok",
+        "abstract unix socket": NO,
+        "connect to the upstream": NO_SOCKET,
+    }
 
 
 def test_who_looks_up_programs_can_look_and_do_nothing(about: dict[str, Any]) -> None:
@@ -223,10 +268,19 @@ def test_the_program_says_what_the_filter_says(wanted: Filter, machine: str) -> 
 def test_arguments_decide(machine: str) -> None:
     inet, inet6, unix, stream = socket.AF_INET, socket.AF_INET6, socket.AF_UNIX, socket.SOCK_STREAM
     flagged = stream | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-    for allowed in ((unix, socket.SOCK_DGRAM, 0), (inet, flagged, 0), (inet6, stream, 6), (inet, stream, 6)):
+    for allowed in ((inet, flagged, 0), (inet6, stream, 6), (inet, stream, 6)):
         assert run_filter(WORKER, machine, "socket", *allowed) == ALLOW
+        assert run_filter(SENSOR, machine, "socket", *allowed) == ALLOW
+    assert run_filter(WORKER, machine, "socket", unix, socket.SOCK_DGRAM, 0) == fail(errno.EACCES)
+    assert run_filter(SENSOR, machine, "socket", unix, socket.SOCK_DGRAM, 0) == ALLOW
     for refused in ((inet, stream, 262), (inet, 2, 17), (inet6, 3, 0), (16, 3, 4), (17, 3, 0), (2 | 1 << 31, 1, 0)):
         assert run_filter(WORKER, machine, "socket", *refused) == fail(errno.EACCES)
+    assert run_filter(WORKER, machine, "socketpair", unix, flagged) == ALLOW
+    for refused in ((unix, socket.SOCK_DGRAM), (unix, socket.SOCK_SEQPACKET), (30, stream)):
+        assert run_filter(WORKER, machine, "socketpair", *refused) == fail(errno.EACCES)
+    assert run_filter(WORKER, machine, "prlimit64", 0) == ALLOW
+    for pid in (1, 1 << 31):
+        assert run_filter(WORKER, machine, "prlimit64", pid) == fail(errno.EPERM)
     thread = 0x003D0F00  # what the C library asks for
     assert run_filter(WORKER, machine, "clone", thread) == ALLOW
     for refused_flags in (signal.SIGCHLD, thread | 0x10000000, thread | 0x00020000, 0):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from shim.sandbox import kernel, landlock, privileges, seccomp
-from shim.sandbox.filters import SENSOR, WITNESS, WORKER
+from shim.sandbox.filters import WITNESS, worker
 
 PARTS: Final = ("no_new_privs", "capabilities", "not_dumpable", "landlock", "seccomp")
 """All that is promised. Landlock counts from the version on that knows TCP ports, abstract sockets and signals."""
@@ -27,6 +27,8 @@ class Needs:
     writing: tuple[Path, ...] = ()
     any_file: bool = False
     """Somebody else will name a file to read: Tor its cookie."""
+    own_tor: bool = False
+    """It is to connect to a path that is not there yet."""
     listens: bool = False
     """Sockets that are bound are yet to listen."""
 
@@ -63,7 +65,7 @@ def confine(needs: Needs) -> tuple[str, ...]:
 
 def restrict(needs: Needs) -> tuple[str, ...]:
     """The filter of system calls, once all processes are there that are to be: what is in force besides."""
-    return _filtered(SENSOR if needs.listens else WORKER)
+    return _filtered(worker(unix=bool(needs.connecting) or needs.own_tor, listens=needs.listens))
 
 
 def restrict_witness() -> None:

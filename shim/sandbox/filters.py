@@ -21,7 +21,8 @@ _TYPE = 0xF  # what is left of a socket's type without SOCK_NONBLOCK and SOCK_CL
 _FAST_OPEN = 0x20000000  # MSG_FASTOPEN
 _THREAD = 0x10000  # CLONE_THREAD
 _NAMESPACES = 0x7E020000  # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
-_TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+_TIOCSTI, _TIOCLINUX, _TIOCSETD = 0x5412, 0x541C, 0x5423
+_OF_FILE_SYSTEMS = (0x6600, 0x5800, 0x9400)  # FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR, FICLONE and their like
 _WRITING = 0o3 | 0o100 | 0o1000 | 0o20000000  # O_ACCMODE, O_CREAT, O_TRUNC, O_TMPFILE; 0 is O_RDONLY
 
 _NEVER = {
@@ -39,8 +40,17 @@ _NEVER = {
     **dict.fromkeys(("iopl", "ioperm", "modify_ldt", "nfsservctl"), _NO),
     **dict.fromkeys(("open_by_handle_at", "name_to_handle_at", "memfd_create", "memfd_secret"), _NO),
     **dict.fromkeys(("move_pages", "mbind", "set_mempolicy", "migrate_pages"), _NO),
-    **dict.fromkeys(("shmget", "semget", "msgget", "mq_open"), _NO),
-    **dict.fromkeys(("bind", "sendmmsg"), _NO),
+    # Those that are there already need no name: their numbers stand in /proc/sysvipc, or can be guessed.
+    **dict.fromkeys(("shmget", "shmat", "shmctl", "semget", "semop", "semtimedop", "semctl"), _NO),
+    **dict.fromkeys(("msgget", "msgsnd", "msgrcv", "msgctl", "mq_open", "mq_unlink"), _NO),
+    **dict.fromkeys(("setpriority", "ioprio_set", "sched_setparam", "sched_setscheduler"), _NO),
+    **dict.fromkeys(("sched_setattr", "sched_setaffinity"), _NO),
+    # Landlock knows writing; whose a file is, and who may read it, can be changed without.
+    **dict.fromkeys(("chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "lchown", "fchownat"), _NO),
+    **dict.fromkeys(("setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "fremovexattr"), _NO),
+    **dict.fromkeys(("utime", "utimes", "utimensat", "futimesat"), _NO),
+    # A UDP socket that is bound to 127.0.0.1 reaches any machine by a control message, IP_PKTINFO (measured).
+    **dict.fromkeys(("bind", "sendmsg", "sendmmsg"), _NO),
     **dict.fromkeys(("clone3", "io_uring_setup", "io_uring_enter", "io_uring_register"), _NOT_THERE),
 }
 
@@ -50,8 +60,17 @@ _NO_PROCESS = Cases(
 )
 """A thread, and no other kind of new process."""
 
-_NO_TYPING = Cases(tuple(Case((Test(1, number),), _NO) for number in (_TIOCSTI, _TIOCLINUX)), ALLOW)
-"""Nothing is typed into the terminal on behalf of its user."""
+_IOCTL = Cases(
+    (
+        *(Case((Test(1, number),), _NO) for number in (_TIOCSTI, _TIOCLINUX, _TIOCSETD)),
+        *(Case((Test(1, kind, 0xFF00),), _NO) for kind in _OF_FILE_SYSTEMS),
+    ),
+    ALLOW,
+)
+"""Nothing is typed into the terminal on behalf of its user, and no file changed that is open for reading only."""
+
+_OWN_LIMITS = Cases((Case((Test(0, 0),), ALLOW),), _NO)
+"""Of oneself, which is process 0. A limit of CPU time ends whom it is set for, as a signal would."""
 
 
 def _sockets(family: int, kind: int, *protocols: int) -> tuple[Case, ...]:
@@ -61,28 +80,36 @@ def _sockets(family: int, kind: int, *protocols: int) -> tuple[Case, ...]:
 
 
 _UNIX = Case((Test(0, socket.AF_UNIX),), ALLOW)
-_FAMILIES = (socket.AF_INET, socket.AF_INET6)
+_STREAM_PAIR = Cases((Case((Test(0, socket.AF_UNIX), Test(1, socket.SOCK_STREAM, _TYPE)), ALLOW),), _NO_SOCKET)
+"""One end of a pair of datagram sockets sends to any path."""
 
-_WORKER_ARGUMENTS = {
-    # A TCP socket that sends its first bytes with its SYN connects without connect(2), where Landlock looks (measured).
-    "sendto": Cases((Case((Test(3, _FAST_OPEN, _FAST_OPEN),), _NO),), ALLOW),
-    "sendmsg": Cases((Case((Test(2, _FAST_OPEN, _FAST_OPEN),), _NO),), ALLOW),
-    "socket": Cases(
-        (
-            _UNIX,
-            *(case for family in _FAMILIES for case in _sockets(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)),
-        ),
-        _NO_SOCKET,
-    ),
-    "ioctl": _NO_TYPING,
+_EVERYWHERE = {
+    "socketpair": _STREAM_PAIR,
+    "prlimit64": _OWN_LIMITS,
+    "ioctl": _IOCTL,
     "clone": _NO_PROCESS,
 }
+_FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
-WORKER: Final = Filter(_WORKER_ARGUMENTS, {**_NEVER, "listen": _NO})
-"""Of a process whose sockets all listen already."""
+_TCP = tuple(case for family in _FAMILIES for case in _sockets(family, socket.SOCK_STREAM, socket.IPPROTO_TCP))
 
-SENSOR: Final = Filter(_WORKER_ARGUMENTS, _NEVER)
-"""The same with listen(2), which uvloop calls for the sensor's TCP sockets when it takes them over."""
+
+def worker(*, unix: bool, listens: bool) -> Filter:
+    """Of a worker. `unix`: its upstream may have a path; else it needs no such socket, and reaches no D-Bus by one.
+
+    `listens`: uvloop calls listen(2) for the sensor's TCP sockets when it takes them over; all others listen already.
+    """
+    return Filter(
+        {
+            # A TCP socket that sends its first bytes with its SYN connects without connect(2), where Landlock looks
+            # (measured).
+            "sendto": Cases((Case((Test(3, _FAST_OPEN, _FAST_OPEN),), _NO),), ALLOW),
+            "socket": Cases((_UNIX, *_TCP) if unix else _TCP, _NO_SOCKET),
+            **_EVERYWHERE,
+        },
+        _NEVER if listens else {**_NEVER, "listen": _NO},
+    )
+
 
 _READ_ONLY = {
     argument: Cases((Case((Test(argument, 0, _WRITING),), ALLOW),), _NO)
@@ -98,18 +125,15 @@ WITNESS: Final = Filter(
         ),
         "open": _READ_ONLY[1],
         "openat": _READ_ONLY[2],
-        "ioctl": _NO_TYPING,
-        "clone": _NO_PROCESS,
+        **_EVERYWHERE,
     },
     {
         **{name: action for name, action in _NEVER.items() if name != "bind"},
-        **dict.fromkeys(("connect", "listen", "accept", "accept4", "sendmsg"), _NO),
+        **dict.fromkeys(("connect", "listen", "accept", "accept4"), _NO),
         **dict.fromkeys(("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo"), _NO),
         **dict.fromkeys(("creat", "truncate", "ftruncate", "unlink", "unlinkat", "rmdir", "mkdir", "mkdirat"), _NO),
         **dict.fromkeys(("rename", "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat"), _NO),
-        **dict.fromkeys(("mknod", "mknodat", "chmod", "fchmod", "fchmodat", "fchmodat2"), _NO),
-        **dict.fromkeys(("chown", "fchown", "lchown", "fchownat", "utime", "utimes", "utimensat", "futimesat"), _NO),
-        **dict.fromkeys(("setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "fremovexattr"), _NO),
+        **dict.fromkeys(("mknod", "mknodat"), _NO),
         "openat2": _NOT_THERE,
     },
 )
