@@ -17,6 +17,7 @@ from shim.address import Address
 from shim.config import Config
 from shim.errors import SandboxError
 from shim.guardian import Duties, Guardian, Leftover
+from shim.parts import Parts
 from shim.proxy.listener import bind, bound_address
 from shim.sandbox import PARTS, Needs, confine, limit_resources, offered, restrict
 from shim.sensor.sockets import bind_both
@@ -91,7 +92,7 @@ def run(config: Config, guardian: Guardian, *, workers: int = 1, lang: str = "en
         _require(part.partition(":")[0] for part in in_force)
 
     async def main() -> int:
-        service = Service(config, lang, family, several=workers > 1, link=link, witness=witness, sandbox=in_force)
+        service = Service(config, Parts(config, lang, family, link, witness), family, link, in_force)
         return await service.run(socks, http, sockets.dns, child)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -21,6 +21,16 @@ class Workers:
         self.index = index
         self._children = children
 
+    @property
+    def several(self) -> bool:
+        """Whether there are others."""
+        return bool(self.index or self._children)
+
+    @property
+    def prefix(self) -> str:
+        """What this process's ids begin with, so that they are unique in the whole run."""
+        return f"w{self.index}" if self.index else ""
+
     @classmethod
     def fork(cls, count: int) -> Workers:
         """Become `count` processes, of which this is one."""

@@ -19,6 +19,7 @@ FLOORS = [
     {"lab", "doctor", "setup"},
     {"app"},
     {"service"},
+    {"parts"},
     {"eyes", "around", "guardian"},
     {"proxy", "sensor", "witness", "record", "tor", "workers", "sandbox", "health", "replay"},
     {"judge", "protocol"},

@@ -52,15 +52,20 @@ def test_one_worker_is_this_process() -> None:
     before = os.getpid()
     family = Workers.fork(1)
     assert (family.index, os.getpid()) == (0, before)
+    assert (family.several, family.prefix) == (False, "")
     family.signal(signal.SIGKILL)
     family.wait()
 
 
 def test_each_knows_its_place() -> None:
-    with script("me = Workers.fork(4); say(me.index, os.getppid()); me.wait()") as process:
+    with script(
+        "me = Workers.fork(4); say(me.index, os.getppid(), me.several, f'{me.prefix}c1'); me.wait()"
+    ) as process:
         said = [line.split() for line in lines(process, 4)]
-        assert [place for place, _ in said] == list("0123")
-        assert [int(parent) for _, parent in said] == [os.getpid(), *[process.pid] * 3]
+        assert [place for place, *_ in said] == list("0123")
+        assert [int(parent) for _, parent, *_ in said] == [os.getpid(), *[process.pid] * 3]
+        assert [several for *_, several, _ in said] == ["True"] * 4
+        assert [conn for *_, conn in said] == ["c1", "w1c1", "w2c1", "w3c1"]
         assert process.wait(PATIENCE_S) == 0
 
 
