@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from shim.address import Address
 from shim.cli.helptext import Command
 from shim.cli.options import address_type, lang_option
 from shim.cli.status import EXIT_USAGE
@@ -21,6 +21,7 @@ from shim.cli.visits import visits
 from shim.locale import Catalogue
 
 if TYPE_CHECKING:
+    from shim.lab.preparing import Options
     from shim.lab.verdict import Report
 
 FORMATS = ("text", "json", "html", "sarif", "junit")
@@ -28,54 +29,29 @@ UPSTREAMS = ("sandbox", "auto", "tor")
 MAX_TIMEOUT_S = 86_400
 
 
+@dataclass(frozen=True, slots=True)
+class Words:
+    """One command line, by the names of its options."""
+
+    command: tuple[str, ...]
+    format: str
+    output: Path | None
+    upstream: str
+    proxy_env: bool
+    timeout: float
+    interactive: bool
+    pcap: Path | None
+    scrub: bool
+    linger: float
+    ca_env: bool
+    visit: tuple[str, ...]
+
+
 def command(texts: Catalogue) -> click.Command:
     """The command, with its help in the catalogue's language."""
 
-    def check(
-        command: tuple[str, ...],
-        format: str,
-        output: Path | None,
-        upstream: str,
-        proxy_env: bool,
-        timeout: float,
-        interactive: bool,
-        pcap: Path | None,
-        scrub: bool,
-        linger: float,
-        ca_env: bool,
-        visit: tuple[str, ...],
-    ) -> int:
-        from shim.lab.check import run as run_check
-        from shim.lab.preparing import Options
-        from shim.lab.verdict import report
-
-        chosen: Address | str = upstream if upstream in UPSTREAMS else address_type(texts)(upstream)
-        if ca_env and chosen != "sandbox":
-            raise click.UsageError(texts.text("check.ca_env_needs_sandbox"))
-        options = Options(
-            command,
-            chosen,
-            proxy_env,
-            timeout,
-            own_stdout=output is not None or interactive,
-            interactive=interactive,
-            linger_s=linger,
-            ca_env=ca_env,
-            visits=visits(command, visit, texts),
-        )
-        with ExitStack() as files:
-            try:
-                packets: BinaryIO | None = None if pcap is None else files.enter_context(_private(pcap))
-                target = None if output is None else files.enter_context(_private(output))
-            except OSError as error:
-                reason = os.strerror(error.errno or 0).lower()
-                click.echo(texts.text("check.cannot_write", file=error.filename, error=reason), err=True)
-                return EXIT_USAGE
-            found = report(run_check(options, dict(os.environ), packets))
-            text = _render(format, found, texts, reveal=not scrub).encode()
-            (target or sys.stdout.buffer).write(text)
-            sys.stdout.flush()
-        return found.exit_status
+    def check(**words: Any) -> int:
+        return _check(Words(**words), texts)
 
     return Command(
         texts,
@@ -97,20 +73,8 @@ def _params(texts: Catalogue) -> list[click.Parameter]:
             ["--upstream"], default="sandbox", metavar="ADDR|auto|sandbox|tor", help=texts.text("check.option.upstream")
         ),
         click.Option(["--proxy-env"], is_flag=True, help=texts.text("check.option.proxy_env")),
-        click.Option(
-            ["--timeout"],
-            type=click.FloatRange(0, MAX_TIMEOUT_S),
-            default=0,
-            metavar="S",
-            help=texts.text("check.option.timeout"),
-        ),
-        click.Option(
-            ["--linger"],
-            type=click.FloatRange(0, MAX_TIMEOUT_S),
-            default=2,
-            metavar="S",
-            help=texts.text("check.option.linger"),
-        ),
+        _seconds("--timeout", 0, texts.text("check.option.timeout")),
+        _seconds("--linger", 2, texts.text("check.option.linger")),
         click.Option(["--ca-env"], is_flag=True, help=texts.text("check.option.ca_env")),
         click.Option(["--visit"], multiple=True, metavar="URL", help=texts.text("check.option.visit")),
         click.Option(["--interactive"], is_flag=True, help=texts.text("check.option.interactive")),
@@ -118,6 +82,49 @@ def _params(texts: Catalogue) -> list[click.Parameter]:
         click.Option(["--scrub"], is_flag=True, help=texts.text("check.option.scrub")),
         lang_option(texts),
     ]
+
+
+def _seconds(option: str, default: float, help: str) -> click.Option:
+    return click.Option([option], type=click.FloatRange(0, MAX_TIMEOUT_S), default=default, metavar="S", help=help)
+
+
+def _check(words: Words, texts: Catalogue) -> int:
+    from shim.lab.check import run
+    from shim.lab.verdict import report
+
+    options = _options(words, texts)
+    with ExitStack() as files:
+        try:  # before the program runs: what it does may not come a second time
+            packets = None if words.pcap is None else files.enter_context(_private(words.pcap))
+            target = sys.stdout.buffer if words.output is None else files.enter_context(_private(words.output))
+        except OSError as error:
+            reason = os.strerror(error.errno or 0).lower()
+            click.echo(texts.text("check.cannot_write", file=error.filename, error=reason), err=True)
+            return EXIT_USAGE
+        found = report(run(options, dict(os.environ), packets))
+        target.write(_render(words.format, found, texts, reveal=not words.scrub).encode())
+        sys.stdout.flush()
+    return found.exit_status
+
+
+def _options(words: Words, texts: Catalogue) -> Options:
+    """What the lab is told. UsageError for what does not go together."""
+    from shim.lab.preparing import Options
+
+    upstream = words.upstream if words.upstream in UPSTREAMS else address_type(texts)(words.upstream)
+    if words.ca_env and upstream != "sandbox":
+        raise click.UsageError(texts.text("check.ca_env_needs_sandbox"))
+    return Options(
+        words.command,
+        upstream,
+        words.proxy_env,
+        words.timeout,
+        own_stdout=words.output is not None or words.interactive,
+        interactive=words.interactive,
+        linger_s=words.linger,
+        ca_env=words.ca_env,
+        visits=visits(words.command, words.visit, texts),
+    )
 
 
 def _private(path: Path) -> BinaryIO:

@@ -6,6 +6,7 @@ Decides nothing but how it is shown and where it goes.
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,16 +19,33 @@ from shim.locale import Catalogue
 
 if TYPE_CHECKING:
     from shim.lab.survey.catalogue import Row
+    from shim.lab.survey.keeping import Kept
+    from shim.lab.survey.running import Result
 
 FORMATS = ("text", "json", "md", "html")
 MAX_JOBS = 64
 
 
+@dataclass(frozen=True, slots=True)
+class Words:
+    """One command line, by the names of its options."""
+
+    clients: tuple[str, ...]
+    fast: bool
+    fetch: bool
+    jobs: int | None
+    format: str
+    output: Path | None
+    catalogue: Path | None
+    resume: Path | None
+    since: Path | None
+
+
 def command(texts: Catalogue) -> click.Command:
     """The command, with its help in the catalogue's language."""
 
-    def survey(**chosen: Any) -> int:
-        return _survey(texts, **chosen)
+    def survey(**words: Any) -> int:
+        return _survey(Words(**words), texts)
 
     file = click.Path(path_type=Path, dir_okay=False)
     params: list[click.Parameter] = [
@@ -45,49 +63,47 @@ def command(texts: Catalogue) -> click.Command:
     return Command(texts, "survey", "survey.help", callback=survey, params=params)
 
 
-def _survey(
-    texts: Catalogue,
-    *,
-    clients: tuple[str, ...],
-    fast: bool,
-    fetch: bool,
-    jobs: int | None,
-    format: str,
-    output: Path | None,
-    catalogue: Path | None,
-    resume: Path | None,
-    since: Path | None,
-) -> int:
-    from shim.lab.survey import catalogue as catalogues
-    from shim.lab.survey import keeping, table
+def _survey(words: Words, texts: Catalogue) -> int:
+    from shim.lab.survey import catalogue, keeping, table
+
+    try:
+        known = catalogue.load(words.catalogue)
+        kept = keeping.Kept(known, words.resume)
+        before = None if words.since is None else keeping.read(words.since)[1]
+    except (catalogue.CatalogueError, OSError, ValueError) as error:
+        click.echo(str(error), err=True)
+        return EXIT_USAGE
+    rows = _chosen(list(known.values()), words.clients, words.fast, texts)
+    _run(rows, kept, words, texts)
+    results = kept.of(rows)
+    text = table.render(words.format, results, kept.about, texts)
+    if words.output is None:
+        click.echo(text, nl=False)
+    else:
+        words.output.write_text(text)
+    for line in () if before is None else table.changes(before, results, texts):
+        click.echo(line, err=True)
+    return _status(results)
+
+
+def _run(rows: list[Row], kept: Kept, words: Words, texts: Catalogue) -> None:
+    """Run what is missing of the rows, with a line for each."""
     from shim.lab.survey.environments import Environments, cache
     from shim.lab.survey.running import Survey
 
-    try:
-        known = catalogues.load(catalogue)
-        kept = keeping.Kept(known, resume)
-        before = keeping.read(since)[1] if since is not None else []
-    except (catalogues.CatalogueError, OSError, ValueError) as error:
-        click.echo(str(error), err=True)
-        return EXIT_USAGE
-    rows = _chosen(list(known.values()), clients, fast, texts)
-
-    def told(row: Row, result: dict[str, Any]) -> None:
+    def told(row: Row, result: Result) -> None:
         kept.add(result)
         verdict = texts.text(f"survey.verdict.{result['verdict']}")
         place = f"{len(kept.of(rows))}/{len(rows)}"
         click.echo(f"{place} {row.client}, {row.settings[texts.lang]}: {verdict}", err=True)
 
-    Survey(Environments(cache(), fetch=fetch)).run(kept.missing(rows), jobs or len(os.sched_getaffinity(0)), told)
+    jobs = words.jobs or len(os.sched_getaffinity(0))
+    Survey(Environments(cache(), fetch=words.fetch)).run(kept.missing(rows), jobs, told)
     kept.write()
-    results = kept.of(rows)
-    text = table.render(format, results, kept.about, texts)
-    if output is None:
-        click.echo(text, nl=False)
-    else:
-        output.write_text(text)
-    for line in table.changes(before, results, texts) if since is not None else ():
-        click.echo(line, err=True)
+
+
+def _status(results: list[Result]) -> int:
+    """A leak counts before what was clean, and that before what proves nothing."""
     verdicts = {result["verdict"] for result in results}
     return EXIT_LEAK if "leak" in verdicts else EXIT_OK if "no_leak_observed" in verdicts else EXIT_INCONCLUSIVE
 
