@@ -23,7 +23,7 @@ FLOORS = [
     {"eyes", "around", "guardian"},
     {"proxy", "sensor", "witness", "record", "tor", "workers", "sandbox", "health", "replay"},
     {"judge", "protocol"},
-    {"value", "model", "events", "errors", "config", "policy", "rule", "address", "locale", "advice", ""},
+    {"value", "model", "events", "errors", "config", "policy", "rule", "address", "spelling", "locale", "advice", ""},
 ]
 FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}
 GROUND = len(FLOORS) - 1

@@ -9,6 +9,7 @@ import re
 from ipaddress import IPv4Address, IPv6Address
 
 from shim.model import Host
+from shim.spelling import HOSTNAME, LEADING_ZEROS
 
 _MAPPED_PREFIX = 0xFFFF  # ::ffff:0:0/96, RFC 4291 section 2.5.5.2
 _V4_MASK = 0xFFFFFFFF
@@ -19,12 +20,8 @@ _FIRST_OF_V4 = frozenset("0123456789[")
 # at which Python refuses to convert it; more digits are out of range anyway.
 _V4_PART = re.compile(r"0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]{0,9}")
 
-# Tor's rule (measured with 0.4.9.11), as the codecs have it: labels of letters, digits, - and _, none empty, none
-# beginning with - or _, one last dot allowed, no limit of 63.
-_HOSTNAME = re.compile(r"(?a:[a-zA-Z0-9][\w-]*+(?:\.[a-zA-Z0-9][\w-]*+)*+\.?)")
-
-# Tor takes leading zeros in the dotted end of IPv6 text (measured), and so do the codecs; ipaddress does not.
-_LEADING_ZEROS = re.compile(r"(?<=[:.])0{1,2}(?=[0-9]{1,2}(?:\.|\Z))")
+_HOSTNAME = re.compile(HOSTNAME)
+_LEADING_ZEROS = re.compile(LEADING_ZEROS)
 
 _LOCAL_V4_8 = frozenset((0, 10, 127))
 _LOCAL_V4_16 = frozenset((0xA9FE, 0xC0A8))  # 169.254/16, 192.168/16

@@ -8,16 +8,13 @@ from __future__ import annotations
 import re
 from ipaddress import IPv4Address, IPv6Address
 
+from shim.spelling import HOSTNAME, LEADING_ZEROS
+
 MAX_HOSTNAME = 255
 """Bytes of a name: one length octet in SOCKS5 (RFC 1928 section 5), and what Tor takes in SOCKS4a."""
 
-# Tor's rule (measured with 0.4.9.11): labels of letters, digits, - and _, none empty, none beginning with - or _, one
-# last dot allowed, no limit of 63. Dotted quads and all that inet_aton(3) would take are such names too.
-# Possessive, so that hostile input is read once.
-_NAME = re.compile(rb"[A-Za-z0-9][A-Za-z0-9_-]*+(?:\.[A-Za-z0-9][A-Za-z0-9_-]*+)*+\.?")
-
-_LEADING_ZEROS = re.compile(rb"(?<=[:.])0{1,2}(?=[0-9]{1,2}(?:\.|\Z))")
-
+_NAME = re.compile(HOSTNAME.encode())
+_LEADING_ZEROS = re.compile(LEADING_ZEROS.encode())
 
 is_plain_name = _NAME.fullmatch
 """Something for a name without brackets and colons, whatever its length."""
@@ -61,7 +58,6 @@ def read_ipv6(raw: bytes) -> IPv6Address | None:
     if b":" not in raw or b"%" in raw:  # Tor knows no zones; ipaddress does
         return None
     try:
-        # Tor reads ::1.2.3.04 as ::1.2.3.4 (measured); ipaddress takes no leading zeros.
         return IPv6Address(_LEADING_ZEROS.sub(b"", raw).decode("ascii"))
     except ValueError:
         return None
