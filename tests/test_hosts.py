@@ -9,17 +9,18 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from shim.judge.classify import classify
 from shim.judge.hosts import (
     address_from_text,
     canonical,
     canonical_name,
-    is_local,
     is_local_address,
     is_local_name,
     is_mapped,
     normalise,
     number,
 )
+from shim.model import Command, Exposure, Host, Knowledge, Protocol, Request
 
 
 @pytest.mark.parametrize(
@@ -173,11 +174,16 @@ def test_v6_forms_agree_with_inet_pton(text: str) -> None:
     assert address_from_text(f"{text}%eth0") == expected
 
 
+def is_local(host: Host) -> bool:
+    """Whether a connection to it is one to this machine or its networks, in whatever form it is asked for."""
+    return classify(Request(Protocol.SOCKS5, Command.CONNECT, host, 80), Knowledge()) is Exposure.LOCAL
+
+
 @given(st.text(max_size=40))
 def test_any_text_is_an_address_or_none(text: str) -> None:
     address = address_from_text(text)
     assert address is None or isinstance(address, IPv4Address | IPv6Address)
-    assert isinstance(is_local(text), bool)
+    assert is_local(text) == (is_local_name(text) if address is None else is_local_address(address))
 
 
 # First and last address of each local network, and its neighbours outside.

@@ -55,11 +55,11 @@ class TestNsswitch:
 
 
 class TestResolved:
-    def test_lists_grow_and_an_empty_value_empties_them(self) -> None:
+    def test_a_list_grows_and_an_empty_value_empties_it(self) -> None:
         first = "[Resolve]\nDNS=1.1.1.1 9.9.9.9\nDomains=~.\n"
         assert resolved_conf([first]).dns == ("1.1.1.1", "9.9.9.9")
         assert resolved_conf([first, "[Resolve]\nDNS=127.0.0.1\n"]).dns == ("1.1.1.1", "9.9.9.9", "127.0.0.1")
-        assert resolved_conf([first, "[Resolve]\nDNS=\nDNS=127.0.0.1\n"]) == Resolved(("127.0.0.1",), None, ("~.",))
+        assert resolved_conf([first, "[Resolve]\nDNS=\nDNS=127.0.0.1\n"]) == Resolved(("127.0.0.1",))
 
     def test_only_its_own_section_counts(self) -> None:
         assert (
@@ -73,10 +73,6 @@ class TestResolved:
     def test_switches(self, value: str, on: bool) -> None:
         found = resolved_conf([f"[Resolve]\nLLMNR={value}\nMulticastDNS = {value}\n"])
         assert (found.llmnr, found.mdns) == (on, on)
-
-    def test_no_fallback_is_not_the_same_as_none_named(self) -> None:
-        assert resolved_conf(["[Resolve]\nFallbackDNS=\n"]).fallback == ()
-        assert resolved_conf(["[Resolve]\n"]).fallback is None
 
     @given(texts=st.lists(st.text(), max_size=3))
     def test_any_text_is_read(self, texts: list[str]) -> None:

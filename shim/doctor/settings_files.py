@@ -47,27 +47,25 @@ DEFAULT_SOURCES = ("files", "dns")
 
 @dataclass(frozen=True)
 class Resolved:
-    """resolved.conf(5). `llmnr` and `mdns` are None where no file says: the default is the distribution's."""
+    """resolved.conf(5), as far as it is looked at. `llmnr` and `mdns` are None where no file says: the default is the
+    distribution's.
+    """
 
     dns: tuple[str, ...] = ()
-    fallback: tuple[str, ...] | None = None
-    domains: tuple[str, ...] = ()
     llmnr: bool | None = None
     mdns: bool | None = None
 
 
 def resolved_conf(texts: Iterable[str]) -> Resolved:
-    """Read the file and its drop-ins, in the order in which systemd does: lists grow, an empty value empties them."""
-    lists: dict[str, tuple[str, ...] | None] = {"DNS": (), "FallbackDNS": None, "Domains": ()}
+    """Read the file and its drop-ins, in the order in which systemd does: a list grows, an empty value empties it."""
+    dns: tuple[str, ...] = ()
     switches: dict[str, bool | None] = {"LLMNR": None, "MulticastDNS": None}
     for key, value in (setting for text in texts for setting in _section(text, "Resolve")):
-        if key in lists:
-            lists[key] = (*(lists[key] or ()), *value.split()) if value else ()
+        if key == "DNS":
+            dns = (*dns, *value.split()) if value else ()
         elif key in switches:
             switches[key] = value.lower() not in ("no", "false", "off", "0", "n", "f")
-    return Resolved(
-        lists["DNS"] or (), lists["FallbackDNS"], lists["Domains"] or (), switches["LLMNR"], switches["MulticastDNS"]
-    )
+    return Resolved(dns, switches["LLMNR"], switches["MulticastDNS"])
 
 
 def _section(text: str, wanted: str) -> Iterable[tuple[str, str]]:

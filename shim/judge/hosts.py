@@ -48,16 +48,11 @@ def address_from_text(text: str) -> IPv4Address | IPv6Address | None:
     return _v4_from_text(text.removesuffix("."))
 
 
-def is_local(host: Host) -> bool:
-    """True for this machine and its own networks, in any form: the contract's list of Local, and nothing else."""
-    if isinstance(host, str):
-        address = address_from_text(host)
-        return is_local_name(host) if address is None else is_local_address(address)
-    return is_local_address(host)
-
-
 def is_local_address(address: IPv4Address | IPv6Address) -> bool:
-    """True for 0/8, 10/8, 127/8, 169.254/16, 172.16/12, 192.168/16, ::, ::1, fc00::/7, fe80::/10, mapped ones too."""
+    """True for this machine and its own networks: the contract's list of Local, mapped addresses too, nothing else.
+
+    0/8, 10/8, 127/8, 169.254/16, 172.16/12, 192.168/16, ::, ::1, fc00::/7, fe80::/10.
+    """
     value = int(address)
     if isinstance(address, IPv6Address):
         if value >> 32 != _MAPPED_PREFIX:

@@ -86,7 +86,6 @@ class Query:
     name: str
     qtype: int
     qclass: int
-    rd: bool
     edns_size: int | None
     wire: bytes
     question_end: int
@@ -135,7 +134,7 @@ def read_query(wire: bytes, *, tcp: bool) -> Query | Drop | Bad:
             return Bad("edns_version", Rcode.BADVERS, _reply(wire, end, Rcode.BADVERS, edns=True), name, qtype)
     if qclass & _CLASS_MASK != _CLASS_IN:
         return Bad("class", Rcode.REFUSED, _reply(wire, end, Rcode.REFUSED, edns=size is not None), name, qtype)
-    return Query(ident, qname, name, qtype, qclass, bool(flags & _RD), size, wire, end)
+    return Query(ident, qname, name, qtype, qclass, size, wire, end)
 
 
 def presentation(labels: tuple[bytes, ...]) -> str:
@@ -149,14 +148,6 @@ def presentation(labels: tuple[bytes, ...]) -> str:
 def type_name(qtype: int) -> str:
     """A, AAAA, HTTPS; TYPE1234 for a type without a name (RFC 3597 section 5)."""
     return "SMIMEA" if qtype == 53 else QTYPE[qtype]  # dnslib 0.9.26 calls it HIP, which is 55
-
-
-def rcode_name(rcode: int) -> str:
-    """NXDOMAIN, REFUSED; RCODE23 for one that the sensor never gives."""
-    try:
-        return Rcode(rcode).name
-    except ValueError:
-        return f"RCODE{rcode}"
 
 
 def refuse(query: Query, rcode: Rcode) -> bytes:

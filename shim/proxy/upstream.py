@@ -154,7 +154,9 @@ class UpstreamLeg:
         codec = self._codec
         try:
             data = self.sock.recv(_REPLY_BYTES, _DONTWAIT)
-            answer = codec.receive_data(data) if data else None
+            if not data:
+                codec.receive_eof()
+            answer = codec.receive_data(data)
             self._outbox = codec.data_to_send()
             if self._outbox:
                 if answer is not None:  # to what it has not been asked yet
@@ -166,8 +168,6 @@ class UpstreamLeg:
             return self._fail(_code(error))
         except UpstreamError as error:
             return self._fail(error.error)
-        if not data:
-            return self._fail("closed")
         if answer is None:
             return None
         self._stop_clock()

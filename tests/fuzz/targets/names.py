@@ -73,8 +73,9 @@ def _places(text: str) -> None:
     if network is not None:
         assert parse_network(str(network)) == network
     found = hosts.address_from_text(text)
-    assert hosts.is_local(text) in (True, False)
+    assert hosts.is_local_name(text) in (True, False)
     if found is not None:
+        assert hosts.is_local_address(found) in (True, False)
         assert isinstance(hosts.normalise(found), IPv4Address | IPv6Address)
         assert hosts.canonical(text) == hosts.canonical(found)
     else:
