@@ -211,6 +211,7 @@ def test_deadlines_that_passed_while_it_was_stopped_end_those_who_are_late(upstr
 BAD = {
     "missing": None,
     "a folder": Path,
+    "a FIFO that nobody writes to": os.mkfifo,
     "binary": os.urandom(4096),
     "half a line": b"[limits]\nhandsha",
     "wrong": DEADLINES.encode() + b"[nonsense]\n",
@@ -233,6 +234,8 @@ def test_a_bad_file_at_every_hangup_while_bytes_pass(kind: str, upstream: Upstre
                 config.write_bytes(contents)
             elif contents is Path:
                 config.mkdir()
+            elif contents is os.mkfifo:
+                os.mkfifo(config)
             for turn in range(5):
                 mark = shim.mark()
                 shim.signal(signal.SIGHUP)

@@ -6,7 +6,9 @@ Reads one file, and only if it is told which; it starts nothing and writes nothi
 from __future__ import annotations
 
 import json
+import os
 import re
+import stat
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -69,10 +71,15 @@ def _shown(key: str) -> str:
     return key if key.isprintable() else repr(key)[1:-1]
 
 
-def load(path: Path | None = None, flags: Sequence[Flag] = (), *, workers: int = 1, lang: str = "en") -> Config:
-    """The file's settings with the flags' in their place; defaults where neither speaks. ConfigError in `lang`."""
+def load(
+    path: Path | None = None, flags: Sequence[Flag] = (), *, workers: int = 1, lang: str = "en", again: bool = False
+) -> Config:
+    """The file's settings with the flags' in their place; defaults where neither speaks. ConfigError in `lang`.
+
+    `again`: others wait meanwhile, so nothing is read that could make them wait for ever.
+    """
     texts = catalogue(lang)
-    tables, lines = _read(path, texts) if path else ({}, {})
+    tables, lines = _read(path, texts, again) if path else ({}, {})
     options = {flag.key: flag.option for flag in flags} | {WORKERS: "--workers"}
     places = _Places(str(path or ""), lines, options)
     config, problems = _validate(_merge(tables, flags))
@@ -80,13 +87,15 @@ def load(path: Path | None = None, flags: Sequence[Flag] = (), *, workers: int =
     problems += [found for found in contradictions(config, workers) if not wrong.intersection(found.keys)]
     if problems:
         raise ConfigError(*(text for _, text in sorted({places.line(problem, texts) for problem in problems})))
-    return config.came_from(path, partial(load, path, flags, workers=workers, lang=lang))
+    return config.came_from(path, partial(load, path, flags, workers=workers, lang=lang, again=True))
 
 
-def _read(path: Path, texts: Catalogue) -> tuple[Tables, dict[str, int]]:
+def _read(path: Path, texts: Catalogue, again: bool) -> tuple[Tables, dict[str, int]]:
     """The file's tables, and the line of each key."""
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_opened_at_once if again else None) as file:
+            if again and not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ConfigError(f"{path}: {texts.text('config.not_a_file')}")
             raw = file.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
         detail = error.strerror if isinstance(error, OSError) else str(error)
@@ -100,6 +109,11 @@ def _read(path: Path, texts: Catalogue) -> tuple[Tables, dict[str, int]]:
         raise ConfigError(f"{path}: {texts.text('config.not_utf8', offset=error.start)}") from None
     except (ValueError, RecursionError) as error:  # ValueError: also a number of too many digits
         raise ConfigError(_syntax(path, str(error), texts)) from None
+
+
+def _opened_at_once(path: str, flags: int) -> int:
+    """Of a FIFO, which the shell makes for `--config <(…)`, too, whose writer is gone."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _syntax(path: Path, detail: str, texts: Catalogue) -> str:
