@@ -397,6 +397,20 @@ def test_an_address_that_is_not_ours_is_an_error() -> None:
         bind(Address("192.0.2.1", 80))
 
 
+@pytest.mark.parametrize(("host", "asked"), [("127.0.0.1", False), ("::1", False), ("0.0.0.0", True), ("::", True)])
+def test_a_client_of_another_machine_is_asked_now_and_then_whether_it_is_there(host: str, asked: bool) -> None:
+    """One that has vanished without a word would hold its tunnel for ever."""
+    with bind(Address(host, 0)) as sock:
+        near = "::1" if ":" in host else "127.0.0.1"
+        with socket.create_connection((near, sock.getsockname()[1])):
+            select.select([sock], [], [], 10)
+            taken, _ = sock.accept()
+        with taken:
+            assert bool(taken.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)) is asked
+            idle_s = taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+            assert (idle_s <= 120) is asked
+
+
 @pytest.mark.parametrize("mode", [0o600, 0o660, 0o666])
 def test_a_unix_socket_has_its_mode_from_the_start(tmp_path: Path, mode: int) -> None:
     before = os.umask(0o027)
