@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from rig.asking import Where, address, udp_client, wire
+from rig.asking import Where, address, ask_tcp, udp_client, wire
 from rig.faults import census, serves
 from rig.shim import ROOT, Shim
 from rig.upstream import Upstream
@@ -142,12 +142,13 @@ def heard(client: socket.socket, number: int) -> bool:
 
 
 def test_dns_connections_that_say_nothing(shim: Shim) -> None:
-    """More than are taken at once: those beyond are cut off, and UDP and the tunnels go on."""
+    """More than are taken at once: who has been idle for longest is cut off, and all others are answered."""
     where = address(shim.ready["dns"][0])
     crowd = [socket.create_connection(where, timeout=10) for _ in range(400)]
     try:
         with udp_client(where) as other:
             assert heard(other, 1)
+        assert len(ask_tcp(where, wire("page.test"))) == 1, "nor do they keep out who comes later"
         serves(shim)
     finally:
         for sock in crowd:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from rig.asking import framed, read_framed, tcp_client
+from rig.asking import Where, framed, read_framed, tcp_client
 from rig.loops import LOOPS, NAMES, running
 
 from shim.model import Peer
@@ -223,15 +223,40 @@ def test_nothing_more_is_read_from_who_does_not_read(new_loop: Any) -> None:
 def test_no_more_connections_than_fit(new_loop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tcp, "MAX_CONNECTIONS", 3)
     with listening(new_loop) as (where, _), contextlib.ExitStack() as stack:
-        held = [stack.enter_context(tcp_client(where)) for _ in range(3)]
-        for client in held:
-            client.sendall(framed(b"in"))
-            assert read_framed(client) == b"in"
+        first, second, third = [joined(stack, where) for _ in range(3)]
+        for client in (third, first):
+            client.sendall(framed(b"once more"))
+            assert read_framed(client) == b"once more"
+        fourth = joined(stack, where)
+        assert read_framed(second) is None, "idle for longest"
+        for client in (first, third, fourth):
+            client.sendall(framed(b"still in"))
+            assert read_framed(client) == b"still in"
+
+
+def test_who_waits_for_tor_makes_way_for_nobody(new_loop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tcp, "MAX_CONNECTIONS", 2)
+    with listening(new_loop) as (where, oracle), contextlib.ExitStack() as stack:
+        patient, other = joined(stack, where), joined(stack, where)
+        patient.sendall(framed(b"late"))
+        assert oracle.holding.wait(10)
+        third = joined(stack, where)
+        assert read_framed(other) is None, "later than the other one, but it waits for nothing"
+        oracle.holding.clear()
+        third.sendall(framed(b"late"))
+        assert oracle.holding.wait(10)
         with tcp_client(where) as fourth:
-            assert read_framed(fourth) is None
-        held[0].close()
-        held[1].sendall(framed(b"still in"))
-        assert read_framed(held[1]) == b"still in"
+            assert read_framed(fourth) is None, "all the others wait"
+        patient.sendall(framed(b"release"))
+        assert {read_framed(patient), read_framed(patient), read_framed(third)} == {b"release", b"at last"}
+
+
+def joined(stack: contextlib.ExitStack, where: Where) -> socket.socket:
+    """A client that was answered."""
+    client = stack.enter_context(tcp_client(where))
+    client.sendall(framed(b"in"))
+    assert read_framed(client) == b"in"
+    return client
 
 
 def test_the_end_cuts_what_is_open(new_loop: Any) -> None:

@@ -38,6 +38,16 @@ class TcpListener:
         self.idle_timeout_s = idle_timeout_s
         self.open: set[_Connection] = set()
 
+    def admit(self, connection: _Connection) -> None:
+        """Take it in. If that is one too many, who has been idle for longest makes way, but nobody who waits for Tor.
+
+        Else a few programs that ask now and then could keep all others out for ever.
+        """
+        self.open.add(connection)
+        if len(self.open) > MAX_CONNECTIONS:
+            idle = (each for each in self.open if not each.waits)
+            min(idle, key=lambda each: each.busy_at, default=connection).cut()
+
     async def run(self) -> None:
         """Answer until cancelled."""
         server = await asyncio.get_running_loop().create_server(lambda: _Connection(self), sock=self._sock)
@@ -60,7 +70,7 @@ class _Connection(asyncio.BufferedProtocol):
         self._heard = False  # what it says first
         self._transport: asyncio.Transport | None = None
         self._peer = Peer("", 0)
-        self._busy_at = self._loop.time()
+        self.busy_at = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self._pending = 0  # queries that Tor has yet to answer
         self._ended = False  # the client will send no more
@@ -68,12 +78,16 @@ class _Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         name = transport.get_extra_info("peername")
-        self._listener.open.add(self)
-        if not name or len(self._listener.open) > MAX_CONNECTIONS:
-            self.cut()
-        else:
-            self._peer = Peer(*name[:2])
-            self._look()
+        if not name:
+            return self.cut()
+        self._peer = Peer(*name[:2])
+        self._listener.admit(self)
+        return self._look()
+
+    @property
+    def waits(self) -> bool:
+        """For Tor to answer a query."""
+        return self._pending > 0
 
     def get_buffer(self, _hint: int) -> memoryview:
         return memoryview(self._buffer)[self._filled :]
@@ -120,6 +134,7 @@ class _Connection(asyncio.BufferedProtocol):
 
     def cut(self) -> None:
         """Close at once."""
+        self._listener.open.discard(self)
         if self._transport is not None:
             self._transport.abort()
 
@@ -134,7 +149,7 @@ class _Connection(asyncio.BufferedProtocol):
 
     def _answer(self, message: bytes) -> None:
         listener = self._listener
-        self._busy_at = self._loop.time()
+        self.busy_at = self._loop.time()
         reply = listener.responder.handle(message, self._peer, listener.address, "tcp", self._deliver)
         if reply is None:
             self._pending += 1
@@ -144,7 +159,7 @@ class _Connection(asyncio.BufferedProtocol):
     def _deliver(self, reply: bytes) -> None:
         """A late one. It may come before `_answer` knows that it is late."""
         self._pending -= 1
-        self._busy_at = self._loop.time()
+        self.busy_at = self._loop.time()
         self._send(reply)
         if self._ended and not self._pending:
             self._hang_up()
@@ -156,7 +171,7 @@ class _Connection(asyncio.BufferedProtocol):
     def _look(self) -> None:
         """Cut when idle for too long. One timer, which goes on as long as the connection: none for each message."""
         timeout_s = self._listener.idle_timeout_s
-        left = self._busy_at + timeout_s - self._loop.time()
+        left = self.busy_at + timeout_s - self._loop.time()
         if left > 0 or self._pending > 0:
             self._timer = self._loop.call_later(left if left > 0 else timeout_s, self._look)
         else:
