@@ -9,7 +9,8 @@ import pytest
 
 from shim.events import Event, LeakFound, RequestDecided
 from shim.lab.packets import Kind, Packet
-from shim.lab.verdict import Departure, Finding, Isolation, Run, report
+from shim.lab.seen import Departure, Isolation, Run
+from shim.lab.verdict import Finding, report
 from shim.model import (
     Action,
     Command,

@@ -5,13 +5,12 @@ Asks no clock and no random source, and writes nothing: time, a start and a plac
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Literal, TypedDict
 
 from shim.judge.hosts import normalise
+from shim.judge.ring import Entry, Ring
 from shim.model import Knowledge, Standing
 
 NETWORK4 = IPv4Network("198.18.0.0/15")
@@ -44,75 +43,6 @@ class State(TypedDict):
     entries: list[Row]
 
 
-@dataclass(slots=True)
-class _Entry:
-    """One name and its address; `used` while it was live, `held` by any request, a refused one too."""
-
-    name: str
-    used: float
-    held: float
-
-
-class _Ring:
-    """The addresses of one family, given out in turn. Entries stand in the order of `held`."""
-
-    __slots__ = ("_cursor", "_first", "_size", "addresses", "capacity", "entries")
-
-    def __init__(self, network: IPv4Network | IPv6Network, start: int, capacity: int) -> None:
-        # Neither the first nor the last: network and broadcast, or the anycast addresses of RFC 4291 and RFC 2526.
-        self._first = int(network.network_address) + 1
-        self._size = network.num_addresses - 2
-        # Half of them at most, so that a free one is found within two steps on average.
-        self.capacity = min(capacity, self._size // 2)
-        if self.capacity < 1:
-            raise ValueError("a pool needs a capacity, and 2 addresses beside a network's first and last")
-        self._cursor = start % self._size
-        self.entries: OrderedDict[int, _Entry] = OrderedDict()
-        self.addresses: dict[str, int] = {}
-
-    def covers(self, number: int) -> bool:
-        """True for any address of the network, the two that are never given out as well."""
-        return -1 <= number - self._first <= self._size
-
-    def gives(self, number: int) -> bool:
-        """True for an address that may be given out."""
-        return 0 <= number - self._first < self._size
-
-    @property
-    def next(self) -> int:
-        """Where the search for a free address goes on."""
-        return self._first + self._cursor
-
-    def skip(self, address: int) -> None:
-        """Go on a whole capacity behind `address`: so many may have been issued since a state was written."""
-        self._cursor = (address - self._first + self.capacity) % self._size
-
-    def add(self, name: str, now: float) -> int:
-        """A free address for a new name. Only below capacity."""
-        while self.next in self.entries:
-            self._cursor = (self._cursor + 1) % self._size
-        address = self.next
-        self._cursor = (self._cursor + 1) % self._size
-        self.put(address, _Entry(name, now, now))
-        return address
-
-    def put(self, address: int, entry: _Entry) -> None:
-        self.entries[address] = entry
-        self.addresses[entry.name] = address
-
-    def forget(self, oldest: float) -> None:
-        """Free what was last held before `oldest`."""
-        while self.entries and next(iter(self.entries.values())).held < oldest:
-            _, entry = self.entries.popitem(last=False)
-            del self.addresses[entry.name]
-
-    def rewind(self, now: float) -> None:
-        """Nothing was used later than now. Keeps the order."""
-        for entry in self.entries.values():
-            entry.used = min(entry.used, now)
-            entry.held = min(entry.held, now)
-
-
 class IssuedPool:
     """Names and the addresses issued for them, IPv4 and IPv6 apart; `capacity` counts names of each.
 
@@ -135,9 +65,9 @@ class IssuedPool:
         """`start` is any number, a random one so that no page can guess what is issued. ValueError for a bad size."""
         if not (live_s > 0 and quarantine_s >= 0):
             raise ValueError("live_s must be above 0, quarantine_s not below")
-        self._rings: dict[int, _Ring] = {4: _Ring(network4, start, capacity)}
+        self._rings: dict[int, Ring] = {4: Ring(network4, start, capacity)}
         if network6 is not None:
-            self._rings[6] = _Ring(network6, start, capacity)
+            self._rings[6] = Ring(network6, start, capacity)
         self._live_s = live_s
         self._hold_s = live_s + quarantine_s
         self._now = float("-inf")
@@ -233,17 +163,17 @@ class IssuedPool:
         for ring in self._rings.values():
             ring.rewind(at)
 
-    def _fits(self, ring: _Ring, number: int, entry: _Entry, at: float) -> bool:
+    def _fits(self, ring: Ring, number: int, entry: Entry, at: float) -> bool:
         free = ring.gives(number) and number not in ring.entries and entry.name not in ring.addresses
         return free and len(ring.entries) < ring.capacity and at - entry.held <= self._hold_s
 
-    def _find(self, address: IPv4Address | IPv6Address) -> tuple[_Ring | None, int]:
+    def _find(self, address: IPv4Address | IPv6Address) -> tuple[Ring | None, int]:
         """The ring that `address` belongs to, and its number there."""
         address = normalise(address)
         ring, number = self._rings.get(address.version), int(address)
         return (ring if ring is not None and ring.covers(number) else None), number
 
-    def _use(self, ring: _Ring, number: int, now: float) -> None:
+    def _use(self, ring: Ring, number: int, now: float) -> None:
         entry = ring.entries[number]
         entry.used = entry.held = now
         ring.entries.move_to_end(number)
@@ -265,7 +195,7 @@ def _address(number: int, family: int) -> IPv4Address | IPv6Address:
 
 def _read_state(
     state: object,
-) -> tuple[list[IPv4Address | IPv6Address], list[tuple[IPv4Address | IPv6Address, _Entry]]]:
+) -> tuple[list[IPv4Address | IPv6Address], list[tuple[IPv4Address | IPv6Address, Entry]]]:
     """What a dump says, after a way through JSON. ValueError names none of its contents."""
     match state:
         case {"version": 1, "next": [*cursors], "entries": [*rows]}:
@@ -273,10 +203,10 @@ def _read_state(
     raise ValueError("not a state of issued addresses, or of another version")
 
 
-def _read_row(row: object) -> tuple[IPv4Address | IPv6Address, _Entry]:
+def _read_row(row: object) -> tuple[IPv4Address | IPv6Address, Entry]:
     match row:
         case [address, str(name), used, held]:
-            return _read_address(address), _Entry(name, _read_time(used), _read_time(held))
+            return _read_address(address), Entry(name, _read_time(used), _read_time(held))
     raise ValueError("not an entry of issued addresses")
 
 

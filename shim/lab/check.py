@@ -29,9 +29,9 @@ from shim.lab.namespace import Message, Namespace
 from shim.lab.pages import Pages
 from shim.lab.preparing import AUTO, SANDBOX, Options, fill, places, prepare, script_of
 from shim.lab.sandbox import Sandbox
+from shim.lab.seen import Departure, Isolation, Run, Visit
 from shim.lab.serving import Serving
 from shim.lab.trap import Trap
-from shim.lab.verdict import Departure, Isolation, Run, Visit
 from shim.tor.child import TorChild
 from shim.tor.discover import CANDIDATES
 from shim.tor.keeper import UpstreamKeeper

@@ -14,7 +14,8 @@ from shim.advice import table
 from shim.judge.advice import QUERY
 from shim.judge.remedies import Remedies
 from shim.lab.packets import Kind
-from shim.lab.verdict import RULES_VERSION, Finding, Report, Visit
+from shim.lab.seen import Visit
+from shim.lab.verdict import RULES_VERSION, Finding, Report
 from shim.locale import Catalogue
 from shim.model import Process
 from shim.record import message
