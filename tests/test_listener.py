@@ -144,51 +144,58 @@ def test_beyond_a_limit_a_connection_is_refused_and_ended_once(plane: Listening,
 Then = Callable[[Process | None, Sought], None]
 
 
+class Whose:
+    """Whose each connection is, as a test says: known at once, or when it `arrive`s."""
+
+    def __init__(self, plane: Listening, at_once: bool) -> None:
+        self.who: Process | None = HOG
+        self.looked_at: list[str] = []
+        self._plane = plane
+        self._at_once = at_once
+        self._waiting: list[tuple[Then, Process | None]] = []
+
+    def __call__(self, conn: str, _sock: object, then: Then) -> None:
+        self.looked_at.append(conn)
+        if self._at_once:
+            then(self.who, Sought.ENDED)
+        else:
+            self._waiting.append((then, self.who))
+
+    def arrive(self) -> list[str]:
+        """Let the look-ups end; the limits of all who have been refused so far."""
+        self._plane.settle()
+        for then, process in self._waiting:
+            then(process, Sought.ENDED)
+        self._waiting.clear()
+        self._plane.settle()
+        return [event.limit for event in self._plane.of(ConnectionRefused)]
+
+
 @pytest.mark.parametrize("at_once", [True, False])
 def test_beyond_half_one_program_gets_its_share_and_others_theirs(at_once: bool, plane: Listening) -> None:
     """Those below half are not looked at, and all who cannot be told have one share together."""
     plane.listen(limits=Limits(connections_per_client=8, connections_per_process=2))
-    looked_at: list[str] = []
-    waiting: list[tuple[Then, Process | None]] = []
-    who: list[Process | None] = [HOG]
-
-    def whose(conn: str, _sock: object, then: Then) -> None:
-        looked_at.append(conn)
-        if at_once:
-            then(who[0], Sought.ENDED)
-        else:
-            waiting.append((then, who[0]))
-
-    def arrive() -> list[str]:
-        """Let the look-ups end; the limits of those who have been refused."""
-        plane.settle()
-        for then, process in waiting:
-            then(process, Sought.ENDED)
-        waiting.clear()
-        plane.settle()
-        return [event.limit for event in plane.of(ConnectionRefused)]
-
-    plane.plane.whose = whose
+    plane.plane.whose = whose = Whose(plane, at_once)
     clients = [plane.connect() for _ in range(7)]
-    assert arrive() == ["connections_per_process"]
-    assert looked_at == ["c5", "c6", "c7"]
+    assert whose.arrive() == ["connections_per_process"]
+    assert whose.looked_at == ["c5", "c6", "c7"]
     assert clients[6].recv(1) == b""
-    who[0] = OTHER
+    whose.who = OTHER
     other = plane.connect()
-    assert arrive() == ["connections_per_process"]
+    assert whose.arrive() == ["connections_per_process"]
     assert plane.greets(other)
     clients[4].close()
     plane.settle()
-    who[0] = HOG
+    whose.who = HOG
     again = plane.connect()
-    assert arrive() == ["connections_per_process"], "the place that became free"
+    assert whose.arrive() == ["connections_per_process"], "the place that became free"
     assert plane.greets(again)
-    who[0] = None
+    whose.who = None
     for client in clients[:3]:
         client.close()
     plane.settle()
     unknown = [plane.connect() for _ in range(3)]
-    assert arrive() == ["connections_per_process"] * 2
+    assert whose.arrive() == ["connections_per_process"] * 2
     assert [plane.greets(client) for client in unknown[:2]] == [True, True]
     for event in plane.of(ConnectionRefused):
         assert [end.reason for end in plane.of(ConnectionClosed) if end.conn == event.conn] == ["limit"]
