@@ -109,9 +109,9 @@ class Visit:
         self.shim.wait_for("leak_found", mark, name=after.host, kind="local_resolution")
 
 
-def is_after(name: str) -> bool:
+def is_after(name: str | None) -> bool:
     """Whether this is no name of the visit's own."""
-    return name.startswith(AFTER)
+    return name is not None and name.startswith(AFTER)
 
 
 LEAKING: dict[str, Program] = {

@@ -194,7 +194,7 @@ def test_a_line_without_an_end_is_passed_over(tmp_path: Path, runner: asyncio.Ru
 
     async def scenario() -> None:
         async with running(TorChild(command, tmp_path / "data")) as notes:
-            await until(lambda: len(notes.told) >= 3)
+            await until_in_loop(lambda: len(notes.told) >= 3)
             assert notes.told[:3] == [(100, "done"), ("ended", "exit_status_3"), (100, "done")]
 
     runner.run(scenario())
