@@ -16,7 +16,11 @@ No message holds a destination, a name or a credential: peers and logs get codes
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterable
+
+_BETWEEN_WORDS = re.compile(r"\W+")
 
 
 class ShimError(Exception):
@@ -83,3 +87,8 @@ class SandboxError(ShimError):
 
 class LocalUsageError(ShimError):
     """A codec was called in a state that does not allow it."""
+
+
+def system_code(error: OSError) -> str:
+    """A short code for the log, from the system's own words: permission_denied, no_space_left_on_device."""
+    return _BETWEEN_WORDS.sub("_", os.strerror(error.errno or 0).lower()).strip("_")

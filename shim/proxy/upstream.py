@@ -7,13 +7,12 @@ on loopback it is done by then (measured), which saves waiting for writability.
 from __future__ import annotations
 
 import errno
-import os
 import socket
 from _socket import socket as Socket
 from typing import Protocol
 
 from shim.address import Address
-from shim.errors import UpstreamError
+from shim.errors import UpstreamError, system_code
 from shim.model import Answer, Peer, Request, Verdict
 from shim.protocol.socks_client import SocksClient
 from shim.proxy.plane import Plane
@@ -208,7 +207,7 @@ def _new_socket(address: Address) -> Socket:
 
 def _code(error: OSError) -> str:
     """A short code for the log: connection_refused, no_such_file, …"""
-    return _CODES.get(error.errno or 0) or os.strerror(error.errno or 0).lower().replace(" ", "_")
+    return _CODES.get(error.errno or 0) or system_code(error)
 
 
 _CODES = {

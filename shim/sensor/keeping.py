@@ -18,6 +18,7 @@ from asyncio import Future
 from collections.abc import Callable
 from pathlib import Path
 
+from shim.errors import system_code
 from shim.events import Event, StateFailed
 from shim.judge.issued import IssuedPool, Row
 
@@ -182,7 +183,4 @@ def _check(status: os.stat_result) -> None:
 
 
 def _code(error: OSError) -> str:
-    """A short code for the log: permission_denied, no_space_left_on_device."""
-    if error.errno == errno.ELOOP:
-        return "symbolic_link"
-    return os.strerror(error.errno or 0).lower().replace(" ", "_").replace("-", "_")
+    return "symbolic_link" if error.errno == errno.ELOOP else system_code(error)

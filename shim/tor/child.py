@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Protocol
 
 from shim.address import Address
+from shim.errors import system_code
 
 RESTART_S = 5.0
 """Rest before a tor that ended is started again."""
@@ -100,7 +101,7 @@ class TorChild:
                 preexec_fn=_end_with_us,
             )
         except OSError as error:
-            return os.strerror(error.errno or 0).lower().replace(" ", "_")
+            return system_code(error)
         try:
             await _follow(process, watcher)
             return f"exit_status_{await process.wait()}"

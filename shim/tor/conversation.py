@@ -6,7 +6,6 @@ Changes nothing in Tor. Blocks, so it belongs into a thread; every wait and ever
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import socket
 import time
@@ -29,7 +28,7 @@ from stem.response.protocolinfo import ProtocolInfoResponse
 from stem.socket import recv_message, send_formatting
 
 from shim.address import Address, AddressError
-from shim.errors import ControlError
+from shim.errors import ControlError, system_code
 from shim.tor.heard import OPENING, Asked, Heard
 
 ANSWER_S: Final = 10.0
@@ -68,7 +67,7 @@ class Conversation:
         except TimeoutError:
             raise ControlError("timeout") from None
         except OSError as error:
-            raise ControlError(_code(error)) from None
+            raise ControlError(system_code(error)) from None
 
     def close(self) -> None:
         """Give it up."""
@@ -209,10 +208,6 @@ class _Lines:
         self._buffer += data
         self._ended = not data
         return True
-
-
-def _code(error: OSError) -> str:
-    return os.strerror(error.errno or 0).lower().replace(" ", "_")
 
 
 def _understood(kind: str, message: ControlMessage) -> bool:
