@@ -238,6 +238,22 @@ def test_one_that_will_not_end_is_killed(
     runner.run(scenario())  # `running` has looked that it is gone
 
 
+def test_one_that_never_stops_talking_is_ended_and_leaves_nothing_open(tmp_path: Path) -> None:
+    """In a process of its own: what is left open shows as a warning at its end."""
+    command = script(tmp_path, "echo 'Bootstrapped 0%'; exec yes")
+    parent = _PARENT.replace("pass", "raise KeyboardInterrupt")
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-c", parent, command, str(tmp_path / "data")],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert "unclosed" not in done.stderr, done.stderr
+    assert done.stderr.rstrip().endswith("KeyboardInterrupt"), done.stderr
+
+
 def test_a_program_that_is_not_there(tmp_path: Path, runner: asyncio.Runner) -> None:
     child = TorChild(str(tmp_path / "none"), tmp_path / "data")
     assert not child.available()

@@ -153,12 +153,27 @@ async def _lines(log: asyncio.StreamReader) -> AsyncIterator[bytes]:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is not None:
-        return
+    try:
+        if process.returncode is None:
+            await _terminate(process)
+    finally:
+        # asyncio does so at the end of its log, which nobody reads any more; it has no public word for it.
+        process._transport.close()  # type: ignore[attr-defined]
+
+
+async def _hear_out(process: asyncio.subprocess.Process) -> None:
+    """Read what it still says, and forget it: a full pipe would keep it from ending."""
+    assert process.stdout is not None
+    async for _ in _lines(process.stdout):
+        pass
+
+
+async def _terminate(process: asyncio.subprocess.Process) -> None:
     with contextlib.suppress(ProcessLookupError):
         process.terminate()
         try:
             async with asyncio.timeout(STOP_TIMEOUT_S):
+                await _hear_out(process)
                 await process.wait()
         except TimeoutError:
             process.kill()
