@@ -283,10 +283,12 @@ def test_nothing_allows_what_tor_does_not_have(command: Command) -> None:
 @pytest.mark.parametrize("general", Mode)
 @pytest.mark.parametrize("host", ["a.example", V4, str(V4), BY_TOR, GUESSED, ISSUED, STALE, LOCAL])
 def test_a_rules_mode_stands_in_place_of_the_policys(mode: Mode, general: Mode, host: Host) -> None:
-    special = judged(Policy(general, rule=(Rule(mode=mode),)), host)
+    another = Rule(port=(1,), mode=next(each for each in Mode if each is not mode))  # does not fit
     usual = judged(Policy(mode), host)
-    assert (special.exposure, special.decision, special.names) == (usual.exposure, usual.decision, usual.names)
-    assert (special.rule, usual.rule, special.finding) == (1, 0, usual.finding)
+    for number, rules in enumerate(((Rule(mode=mode),), (another, Rule(mode=mode), another)), 1):
+        special = judged(Policy(general, rule=rules), host)
+        assert (special.exposure, special.decision, special.names) == (usual.exposure, usual.decision, usual.names)
+        assert (special.rule, usual.rule, special.finding) == (number, 0, usual.finding)
 
 
 def test_a_request_that_no_rule_fits_is_judged_as_ever() -> None:
@@ -296,7 +298,8 @@ def test_a_request_that_no_rule_fits_is_judged_as_ever() -> None:
 
 
 def test_a_rule_may_keep_streams_apart_in_its_own_way() -> None:
-    verdict = judged(Policy(rule=(Rule(suffix=("example",), isolate="destination"),)), "a.example")
+    another = Rule(port=(1,), isolate="client")  # does not fit
+    verdict = judged(Policy(rule=(another, Rule(suffix=("example",), isolate="destination"), another)), "a.example")
     assert (verdict.isolate, verdict.decision, verdict.finding) == ("destination", Decision(FORWARD), False)
     one = Judge(Policy(), AnswerMemory(), b"salt")
     request = Request(Protocol.SOCKS5, CONNECT, "a.example", 443)
