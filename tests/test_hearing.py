@@ -83,7 +83,8 @@ class TestWhoWaits:
     def test_a_rule_that_refuses_is_not_talked_round(self) -> None:
         refusing = Rule(network=("93.184.0.0/16",), allow=False)
         assert judge(Mode.REPAIR, refusing).judge(asked(), PEER, 0.0).hear is None
-        assert judge(Mode.REPAIR, Rule(mode=Mode.BLOCK)).judge(asked(), PEER, 0.0).hear is Mode.BLOCK
+        another = Rule(port=(1,), mode=Mode.WARN)  # does not fit
+        assert judge(Mode.REPAIR, another, Rule(mode=Mode.BLOCK)).judge(asked(), PEER, 0.0).hear is Mode.BLOCK
         assert judge(Mode.WARN, Rule(mode=Mode.REPAIR)).judge(asked(), PEER, 0.0).hear is Mode.REPAIR
 
 

@@ -382,6 +382,7 @@ class TestPrograms:
         [
             ((Rule(program=("curl",), allow=False), Rule(port=(443,), allow=True)), True),
             ((Rule(unit=("tor.service",), executable=("/usr/bin/tor",), allow=False),), True),
+            ((Rule(unit=("a.service",), executable=("/usr/bin/a",), program=("a",), allow=False),), True),
             ((Rule(program=("curl",), port=(443,), allow=False),), False),
             ((Rule(mode=Mode.WARN), Rule(program=("curl",), allow=False)), False),
             ((), False),
