@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from _socket import socket
 from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import Literal
 
 from shim.address import Address
 from shim.model import Peer, Process, Sought
+from shim.sensor.askers import Seen
 from shim.witness.attributor import REPLY_HOLD_S, TIMEOUT_S, Attributor
 from shim.witness.clues import Clue, Endpoint, Flow, of_connection
 from shim.witness.looking import BUSY, TIMEOUT, Sighting
 from shim.witness.words import MAX_CLUES
-
-Seen = tuple[Process | None, str | None]
-"""The process, or the reason why there is none."""
 
 
 class Eyes:
@@ -37,16 +37,9 @@ class Eyes:
 
     def client_of_tor(self, stream: str, source: str, transport: str, listeners: Iterable[Address]) -> None:
         """Look up who has asked Tor from `source`, HOST:PORT: by the one of Tor's listeners that it is connected to."""
-        client, over = _endpoint(source), "udp" if transport == "udp" else "tcp"
-        clues = [
-            Flow(
-                over,  # type: ignore[arg-type]
-                client,
-                Endpoint(client.host if listener.is_unspecified else listener.host, listener.port),
-                query=over == "udp",
-            )
-            for listener in listeners
-        ][:MAX_CLUES]
+        client, over = _endpoint(source), _over(transport)
+        hosts = ((client.host if listener.is_unspecified else listener.host, listener.port) for listener in listeners)
+        clues = [Flow(over, client, Endpoint(*host), query=over == "udp") for host in islice(hosts, MAX_CLUES)]
         self._attributor.identify(stream, clues[0] if clues else None, or_else=clues[1:])
 
     def look(self, query: str, peer: Peer, listener: str, transport: str, then: Callable[[Seen], None]) -> None:
@@ -62,8 +55,11 @@ def _endpoint(text: str) -> Endpoint:
 
 def _clue(peer: Peer, listener: str, transport: str) -> Clue:
     server = Address.parse(listener)
-    over = "tcp" if transport == "tcp" else "udp"
-    return Flow(over, Endpoint(peer.host, peer.port), Endpoint(server.host, server.port), query=True)  # type: ignore[arg-type]
+    return Flow(_over(transport), Endpoint(peer.host, peer.port), Endpoint(server.host, server.port), query=True)
+
+
+def _over(transport: str) -> Literal["tcp", "udp"]:
+    return "udp" if transport == "udp" else "tcp"
 
 
 def _sought(sighting: Sighting) -> Sought:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import json
 import os
@@ -171,7 +172,7 @@ class Inside:
             self._say({"say": "failed", "errno": error.errno})
             return
         except ValueError:  # a NUL in an argument
-            self._say({"say": "failed", "errno": 22})
+            self._say({"say": "failed", "errno": errno.EINVAL})
             return
         self._say({"say": "started", "pid": self._program.pid})
 
