@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shim.address import Address, AddressError
+from shim.address import Address, AddressError, parse_network
 
 
 @pytest.mark.parametrize(
@@ -32,6 +34,7 @@ def test_an_address_is_read(text: str, host: str, port: int) -> None:
         ("127.0.0.1", "reason.port"),
         ("9250", "reason.port"),
         ("127.0.0.1:", "reason.port"),
+        ("127.0.0.1:65536", "reason.port"),
         ("127.0.0.1:99999", "reason.port"),
         ("127.0.0.1:-1", "reason.port"),
         ("127.0.0.1:+1", "reason.port"),
@@ -69,6 +72,7 @@ def test_a_unix_socket_is_a_path() -> None:
     address = Address.parse("unix:/run/tor/socks")
     assert (address.is_unix, address.path, str(address)) == (True, "/run/tor/socks", "unix:/run/tor/socks")
     assert Address.parse("unix:/" + "x" * 106).is_unix
+    assert Address.parse("unix:x").path == "x"
 
 
 @pytest.mark.parametrize(
@@ -86,6 +90,36 @@ def test_a_unix_socket_is_a_path() -> None:
 )
 def test_loopback_is_what_only_this_machine_reaches(text: str, loopback: bool) -> None:
     assert Address.parse(text).is_loopback is loopback
+
+
+@pytest.mark.parametrize(
+    ("text", "unspecified"),
+    [("0.0.0.0:1", True), ("[::]:1", True), ("127.0.0.1:1", False), ("[::1]:1", False), ("unix:/run/x", False)],
+)
+def test_unspecified_is_every_address_of_this_machine(text: str, unspecified: bool) -> None:
+    assert Address.parse(text).is_unspecified is unspecified
+
+
+@pytest.mark.parametrize(
+    ("text", "network"),
+    [
+        ("10.0.0.0/8", "10.0.0.0/8"),
+        ("10.1.2.3", "10.1.2.3/32"),
+        ("2001:db8::/32", "2001:db8::/32"),
+        ("::ffff:10.1.2.3", "10.1.2.3/32"),
+        ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+        ("::ffff:0:0/96", "0.0.0.0/0"),
+        ("::fffe:0:0/96", "::fffe:0:0/96"),
+        ("::/0", "::/0"),
+        ("::ffff:0:0/95", None),  # its bits reach beyond its mask
+        ("10.1.2.3/8", None),
+        ("fe80::1%eth0", None),
+        ("example.com", None),
+        ("", None),
+    ],
+)
+def test_a_network_is_read_a_mapped_one_as_ipv4(text: str, network: str | None) -> None:
+    assert parse_network(text) == (None if network is None else ip_network(network))
 
 
 @given(st.ip_addresses(), st.integers(0, 65535))
