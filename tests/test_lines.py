@@ -10,9 +10,20 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from samples import AT, SAMPLES
+from samples import AT, SAMPLES, TCP
 
-from shim.events import Event, LeakFound, ProcessIdentified, UpstreamFailed
+from shim.events import (
+    ConfigReloaded,
+    ControlFailed,
+    Event,
+    HelperEnded,
+    LeakFound,
+    ProcessIdentified,
+    QueriesDropped,
+    Ready,
+    UpstreamChanged,
+    UpstreamFailed,
+)
 from shim.locale import LANGUAGES, catalogue
 from shim.record.fields import View, fields
 from shim.record.lines import JsonLine, TextLine, wants_color
@@ -181,10 +192,40 @@ def test_a_later_revision_tells_what_it_adds_and_not_the_sentence_again() -> Non
     assert "host.example" not in finding_line(reveal=False, revision=2)
 
 
-def test_no_tor_at_all_is_said_with_what_to_do() -> None:
+@pytest.mark.parametrize(
+    ("event", "begin"),
+    [
+        (UpstreamFailed(AT, "auto", "no_tor_found"), "No Tor was found"),
+        (UpstreamFailed(AT, "none", "no_upstream"), "No Tor was found"),
+        (UpstreamFailed(AT, "127.0.0.1:9050", "closed"), "The upstream 127.0.0.1:9050 cannot be used: closed"),
+        (UpstreamChanged(AT, "127.0.0.1:9050"), "The upstream is now 127.0.0.1:9050"),
+        (UpstreamChanged(AT, None), "No upstream answers"),
+        (ControlFailed(AT, "127.0.0.1:9051", "no_stem"), "Tor's control port 127.0.0.1:9051 cannot be used: stem is"),
+        (ControlFailed(AT, "127.0.0.1:9051", "timeout"), "Tor's control port 127.0.0.1:9051 cannot be used: timeout"),
+        (HelperEnded(AT, "guardian"), "The process that guards the others has ended"),
+        (HelperEnded(AT, "witness"), "The process that looks up programs has ended"),
+        (QueriesDropped(AT, TCP, 3, "queries_per_second"), "3 DNS queries were not answered"),
+        (QueriesDropped(AT, TCP, 3, "send_queue"), "3 DNS replies were dropped"),
+        (ConfigReloaded(AT, ()), "The new configuration is in force."),
+        (ConfigReloaded(AT, ("listen.http", "dns.mode")), "The new configuration is in force, but for what needs"),
+    ],
+)
+def test_one_event_has_another_sentence_for_another_case(event: Event, begin: str) -> None:
     texts = catalogue("en")
-    level, name, keys = fields(UpstreamFailed(AT, "auto", "no_tor_found"), View(reveal=False, catalogue=texts))
-    assert "--upstream" in rendered(TextLine(texts, color=False), AT, name, level, keys)
+    level, name, keys = fields(event, View(reveal=False, catalogue=texts))
+    line = rendered(TextLine(texts, color=False), AT, name, level, keys)
+    assert line[26:].startswith(begin)
+
+
+@pytest.mark.parametrize(
+    ("parts", "shown"), [((), "sandbox: none."), (("seccomp", "landlock:7"), "seccomp, landlock:7.")]
+)
+def test_what_is_in_force_of_the_sandbox_is_said_or_that_nothing_is(parts: tuple[str, ...], shown: str) -> None:
+    texts = catalogue("en")
+    ready = Ready(AT, ("127.0.0.1:9250",), (), (), (), None, "warn", parts)
+    level, name, keys = fields(ready, View(reveal=False, catalogue=texts))
+    line = rendered(TextLine(texts, color=False), AT, name, level, keys)
+    assert "SOCKS 127.0.0.1:9250; upstream none yet, mode warn" in line and line.endswith(shown)
 
 
 def test_a_lone_surrogate_of_a_path_is_written_as_its_escape() -> None:
