@@ -59,11 +59,11 @@ Every command takes `--help`, and `--lang en|ja` for the language of help and me
 
 | Exit status | Meaning |
 | --- | --- |
-| 0 | done; `replay`, `doctor`: no leak is found |
-| 1 | `replay`, `doctor`: a leak is found; `health`: the listener does not answer |
+| 0 | done; `check`, `survey`, `replay`, `doctor`: no leak is found |
+| 1 | `check`, `survey`, `replay`, `doctor`: a leak is found; `health`: the listener does not answer |
 | 2 | wrong usage or configuration, or a log that cannot be replayed; what is wrong is named on standard error |
-| 3 | `replay`, `doctor`: there is too little to tell |
-| 70 | a fault, a listener that could not be bound, or a sandbox that is required and cannot be had |
+| 3 | `check`, `survey`, `replay`, `doctor`: there is too little to tell |
+| 70 | a fault; a listener that cannot be bound, a sandbox that cannot be had, a result that cannot be written |
 | 130 | interrupted before the command had begun |
 
 Completion of commands and options: `eval "$(_SHIM_COMPLETE=bash_source shim)"`, with `zsh_source` in zsh.

@@ -5,6 +5,7 @@ Judges nothing. Whatever is heavy is imported by the command that needs it, so t
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -12,15 +13,19 @@ from collections.abc import Sequence
 import click
 
 from shim import __version__
-from shim.cli import check, config, doctor, health, replay, run, setup, survey, usage
+from shim.cli import check, config, doctor, health, replay, run, setup, streams, survey, usage
 from shim.cli.helptext import Group
 from shim.cli.options import lang_option
 from shim.cli.status import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
 from shim.locale import LANGUAGES, Catalogue, catalogue, preferred_language
 
+_COMPLETION = "_SHIM_COMPLETE"
+"""Where Click looks for a shell's question; it answers by SystemExit."""
+
 
 def main() -> None:
     """The program `shim`."""
+    streams.open_all()
     sys.exit(start(sys.argv[1:]))
 
 
@@ -35,7 +40,17 @@ def start(words: Sequence[str]) -> int:
         return EXIT_USAGE
     except click.Abort:
         return EXIT_INTERRUPTED
-    except Exception as error:  # its text is left out: it could name a destination
+    except SystemExit:
+        if _COMPLETION in os.environ:  # a shell has asked for words
+            raise
+        streams.give_up()  # Click's answer to a broken pipe, with a status that would read as a leak that was found
+        return EXIT_FAULT
+    except Exception as error:
+        if streams.is_failure(error):
+            streams.give_up()
+            click.echo(texts.text("cli.not_shown", reason=os.strerror(error.errno or 0).lower()), err=True)
+            return EXIT_FAULT
+        # Its text is left out: it could name a destination.
         click.echo("".join(traceback.format_tb(error.__traceback__)) + type(error).__name__, err=True)
         return EXIT_FAULT
 
