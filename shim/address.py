@@ -43,7 +43,9 @@ class Address:
                 raise AddressError("reason.path", "unix: needs a path of 1 to 107 bytes")
             return cls(path=path)
         host, colon, port = text.rpartition(":")
-        if not colon or not re.fullmatch("[0-9]{1,5}", port) or int(port) > MAX_PORT:
+        if not port or not colon or text.endswith("]"):
+            raise AddressError("reason.no_port", "the port is missing")
+        if not re.fullmatch("[0-9]{1,5}", port) or int(port) > MAX_PORT:
             raise AddressError("reason.port", "port must be 0-65535")
         return cls(host=_literal(host), port=int(port))
 

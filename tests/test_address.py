@@ -30,10 +30,11 @@ def test_an_address_is_read(text: str, host: str, port: int) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "reason.port"),
-        ("127.0.0.1", "reason.port"),
-        ("9250", "reason.port"),
-        ("127.0.0.1:", "reason.port"),
+        ("", "reason.no_port"),
+        ("127.0.0.1", "reason.no_port"),
+        ("9250", "reason.no_port"),
+        ("127.0.0.1:", "reason.no_port"),
+        ("[::1]", "reason.no_port"),
         ("127.0.0.1:65536", "reason.port"),
         ("127.0.0.1:99999", "reason.port"),
         ("127.0.0.1:-1", "reason.port"),

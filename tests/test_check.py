@@ -203,6 +203,19 @@ def test_what_proves_nothing_is_inconclusive(command: list[str], reason: str, co
     assert plain["reason_text"]
 
 
+def test_a_dash_is_standard_output(tmp_path: Path) -> None:
+    done = check("--format", "json", "--output", "-", "--", "echo", "said", cwd=tmp_path)
+    assert (json.loads(done.stdout)["reason"], done.stderr) == ("no_request", "said\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_report_without_a_place_is_known_before_the_command_runs(tmp_path: Path) -> None:
+    done = check("--output", str(tmp_path / "none" / "report"), "--", "touch", str(tmp_path / "ran"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"{tmp_path / 'none' / 'report'}: cannot be written: no such file or directory\n"
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_crash_after_a_request_is_inconclusive() -> None:
     curl = require_program("curl")
     status, plain = report("--", "sh", "-c", f"{curl} -sS -x {{proxy_url}} {URL}; kill -9 $$")

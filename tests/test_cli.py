@@ -18,7 +18,7 @@ from rig.shim import ROOT, environment, program, run
 from shim import __version__
 from shim.cli import commands, language, start
 from shim.cli.helptext import columns, first_sentence, wrapped
-from shim.cli.options import SETTINGS
+from shim.cli.options import SETTINGS, Setting
 from shim.config import Config, Log, Sandbox
 from shim.config.problems import KEYS
 from shim.guardian import Guardian
@@ -107,10 +107,20 @@ def test_a_bad_configuration_starts_nothing(app: FakeApp, capsys: pytest.Capture
     assert out == ""
     assert err.splitlines() == [
         "--mode: must be one of 'warn', 'block', 'repair', got 'blok' — did you mean 'block'?",
-        "--socks: must be HOST:PORT, [V6]:PORT or unix:PATH, got 'nowhere' — the port must be 0 to 65535",
+        "--socks: must be HOST:PORT, [V6]:PORT or unix:PATH, got 'nowhere' — the port is missing",
         "--upstream: must be 'auto', HOST:PORT, [V6]:PORT or unix:PATH, got '127.0.0.1:0' — port 0 cannot be "
         "connected to",
     ]
+
+
+@pytest.mark.parametrize("setting", [setting for setting in SETTINGS if setting.constant is None])
+def test_an_option_given_empty_is_not_one_left_out(
+    setting: Setting, app: FakeApp, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As from an unset variable: `--mode "$MODE"` must not run in the default's."""
+    assert start(["run", f"{setting.option}="]) == 2
+    assert app.calls == []
+    assert capsys.readouterr().err.startswith(f"{setting.option}: must be ")
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ MISTAKES = [
     ("[zzz]", ":1: zzz: unknown key — allowed here: listen, upstream, policy, dns, log, limits, sandbox"),
     ("[upstream]\naddress = 9050", ":2: upstream.address: must be 'auto', HOST:PORT, [V6]:PORT or unix:PATH, got 9050"),
     ("[upstream]\naddress = 'Auto'", ":2: upstream.address: must be 'auto', HOST:PORT, [V6]:PORT or unix:PATH, "
-     "got 'Auto' — the port must be 0 to 65535"),
+     "got 'Auto' — the port is missing"),
     ("[upstream]\naddress = '127.0.0.1:0'", ":2: upstream.address: must be 'auto', HOST:PORT, [V6]:PORT or unix:PATH, "
      "got '127.0.0.1:0' — port 0 cannot be connected to"),
     ("[upstream]\ntor_command = ''", ":2: upstream.tor_command: must be the name or the path of a program, got ''"),

@@ -93,7 +93,7 @@ TABLE: list[tuple[str, list[str]]] = [
             "policy.rule[4] fits or not: listener, unit unknown",
             "policy.rule[5] fits or not: listener unknown",
             ALL,
-            "What is decided hangs on --listener, --program, --unit.",
+            "What is decided depends on --listener, --program, --unit.",
         ],
     ),
     (
@@ -129,7 +129,7 @@ TABLE: list[tuple[str, list[str]]] = [
         ],
     ),
     (
-        "--protocol socks4 --program pip --destination a.test:443",
+        "--protocol socks4a --program pip --destination a.test:443",
         [
             'policy.rule[1] fits: port, program. Its effect: mode = "warn"',
             "Decision: forward; exposure: name",
@@ -144,7 +144,7 @@ TABLE: list[tuple[str, list[str]]] = [
             "policy.rule[4] fits or not: listener, unit unknown",
             "policy.rule[5] fits or not: listener unknown",
             ALL,
-            "What is decided hangs on --destination, --listener, --program, --unit.",
+            "What is decided depends on --destination, --listener, --program, --unit.",
         ],
     ),
 ]  # fmt: skip

@@ -81,6 +81,7 @@ GONE = (Departure(2.0, WAY_OUT),)
         (a_run(status=-15, stopped="timeout"), 3, "no_request"),
         (a_run(REQUEST, status=-2, stopped="interrupted"), 0, None),
         (a_run(started=False, status=None, start_error="no such file"), 3, "not_started"),
+        (a_run(started=False, status=None, stopped="interrupted"), 3, "interrupted"),
         (a_run(isolation=None, started=False, status=None, failure=("unshare", "EPERM")), 3, "isolation"),
     ],
 )

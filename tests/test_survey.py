@@ -290,3 +290,18 @@ def test_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert start(["survey", "--since", str(tmp_path / "none")]) == 2
     assert start(["survey", "--catalogue", str(bad)]) == 2
     assert "nobody" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--output", "--resume"])
+def test_what_cannot_be_written_is_known_before_the_first_row(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "none" / "table"
+    assert start(["survey", "--client", "curl", option, str(file), "--lang", "en"]) == 2
+    assert capsys.readouterr().err == f"{file}: cannot be written: no such file or directory\n"
+
+
+@pytest.mark.parametrize("option", ["--catalogue", "--since"])
+def test_what_cannot_be_read_is_named(option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert start(["survey", option, str(tmp_path / "none"), "--lang", "ja"]) == 2
+    assert capsys.readouterr().err == f"{tmp_path / 'none'}: 読み取れません: no such file or directory\n"

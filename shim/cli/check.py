@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from shim.address import Address, AddressError
+from shim.cli import usage
 from shim.cli.helptext import Command
-from shim.cli.options import address_type, lang_option
+from shim.cli.options import file_or_dash, lang_option
 from shim.cli.status import EXIT_USAGE
 from shim.cli.visits import visits
 from shim.locale import Catalogue
@@ -36,7 +38,7 @@ class Words:
     command: tuple[str, ...]
     format: str
     output: Path | None
-    upstream: str
+    upstream: Address | str
     proxy_env: bool
     timeout: float
     interactive: bool
@@ -68,9 +70,13 @@ def _params(texts: Catalogue) -> list[click.Parameter]:
     return [
         click.Argument(["command"], nargs=-1, required=True, type=click.UNPROCESSED),
         click.Option(["--format"], type=click.Choice(FORMATS), default="text", help=texts.text("check.option.format")),
-        click.Option(["--output"], type=file, metavar="FILE", help=texts.text("check.option.output")),
+        file_or_dash("--output", texts.text("check.option.output")),
         click.Option(
-            ["--upstream"], default="sandbox", metavar="ADDR|auto|sandbox|tor", help=texts.text("check.option.upstream")
+            ["--upstream"],
+            type=_upstream(texts),
+            default="sandbox",
+            metavar="ADDR|auto|sandbox|tor",
+            help=texts.text("check.option.upstream"),
         ),
         click.Option(["--proxy-env"], is_flag=True, help=texts.text("check.option.proxy_env")),
         _seconds("--timeout", 0, texts.text("check.option.timeout")),
@@ -98,8 +104,7 @@ def _check(words: Words, texts: Catalogue) -> int:
             packets = None if words.pcap is None else files.enter_context(_private(words.pcap))
             target = sys.stdout.buffer if words.output is None else files.enter_context(_private(words.output))
         except OSError as error:
-            reason = os.strerror(error.errno or 0).lower()
-            click.echo(texts.text("check.cannot_write", file=error.filename, error=reason), err=True)
+            usage.show_file(error, "check.cannot_write", texts)
             return EXIT_USAGE
         found = report(run(options, dict(os.environ), packets))
         target.write(_render(words.format, found, texts, reveal=not words.scrub).encode())
@@ -111,12 +116,11 @@ def _options(words: Words, texts: Catalogue) -> Options:
     """What the lab is told. UsageError for what does not go together."""
     from shim.lab.preparing import Options
 
-    upstream = words.upstream if words.upstream in UPSTREAMS else address_type(texts)(words.upstream)
-    if words.ca_env and upstream != "sandbox":
+    if words.ca_env and words.upstream != "sandbox":
         raise click.UsageError(texts.text("check.ca_env_needs_sandbox"))
     return Options(
         words.command,
-        upstream,
+        words.upstream,
         words.proxy_env,
         words.timeout,
         own_stdout=words.output is not None or words.interactive,
@@ -125,6 +129,19 @@ def _options(words: Words, texts: Catalogue) -> Options:
         ca_env=words.ca_env,
         visits=visits(words.command, words.visit, texts),
     )
+
+
+def _upstream(texts: Catalogue) -> Any:
+    """A word or an address."""
+
+    def convert(text: str) -> Address | str:
+        try:
+            return text if text in UPSTREAMS else Address.parse(text)
+        except AddressError as error:
+            reason = texts.text(error.reason)
+            raise click.BadParameter(texts.text("check.upstream", reason=reason)) from None
+
+    return convert
 
 
 def _private(path: Path) -> BinaryIO:

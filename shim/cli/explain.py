@@ -84,6 +84,8 @@ def command(texts: Catalogue) -> click.Command:
         if settings is None:
             return EXIT_USAGE
         proto = Protocol(protocol)
+        if proto is Protocol.SOCKS4 and destination is not None and isinstance(destination[0], str):
+            raise click.BadParameter(texts.text("cli.explain.socks4_name"), param_hint=_DESTINATION)
         at = str(listener) if listener is not None else _only_listener(settings, proto)
         asked = Asked(destination, proto, at, _process(program, unit))
         steps = list(_steps(settings, asked))

@@ -51,6 +51,10 @@ SETTINGS = (
 )
 
 
+_NOT_GIVEN = (None, False, ())
+"""What Click has for an option that is not there: with a value, without one, repeatable."""
+
+
 class Choice(click.Choice[str]):
     """Completes and documents the choices; a wrong one passes, because the configuration explains it better."""
 
@@ -85,7 +89,9 @@ def _option(setting: Setting, texts: Catalogue) -> click.Option:
         [setting.option, setting.name],
         type=Choice(setting.choices) if setting.choices else None,
         metavar="ADDR" if takes_address else None,
-        is_flag=setting.constant is not None,
+        is_flag=None
+        if setting.constant is None
+        else True,  # False would let the value be left out, and the default stand
         multiple=setting.multiple,
         help=texts.text(setting.help),
     )
@@ -98,6 +104,17 @@ def lang_option(texts: Catalogue) -> click.Option:
     )
 
 
+def file_or_dash(option: str, help: str) -> click.Option:
+    """Where a report goes: None for -, which is standard output, as without the option."""
+    return click.Option(
+        [option],
+        type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+        metavar="FILE",
+        callback=lambda _context, _option, file: None if file == Path("-") else file,
+        help=help,
+    )
+
+
 def load(texts: Catalogue, file: Path | None, values: dict[str, Any], workers: int = 1) -> Config | None:
     """The configuration; None once its problems have been told on standard error."""
     import shim.config
@@ -106,7 +123,7 @@ def load(texts: Catalogue, file: Path | None, values: dict[str, Any], workers: i
     flags = [
         shim.config.Flag(setting.option, setting.key, value if setting.constant is None else setting.constant)
         for setting in SETTINGS
-        if (value := values.get(setting.name))
+        if (value := values.get(setting.name)) not in _NOT_GIVEN  # an empty text is given, and wrong
     ]
     try:
         return shim.config.load(file, flags, workers=workers, lang=texts.lang)

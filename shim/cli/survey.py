@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from shim.cli import usage
 from shim.cli.helptext import Command
-from shim.cli.options import lang_option
+from shim.cli.options import file_or_dash, lang_option
 from shim.cli.status import EXIT_INCONCLUSIVE, EXIT_LEAK, EXIT_OK, EXIT_USAGE
 from shim.locale import Catalogue
 
@@ -54,7 +55,7 @@ def command(texts: Catalogue) -> click.Command:
         click.Option(["--fetch"], is_flag=True, help=texts.text("survey.option.fetch")),
         click.Option(["--jobs"], type=click.IntRange(1, MAX_JOBS), metavar="N", help=texts.text("survey.option.jobs")),
         click.Option(["--format"], type=click.Choice(FORMATS), default="text", help=texts.text("check.option.format")),
-        click.Option(["--output"], type=file, metavar="FILE", help=texts.text("survey.option.output")),
+        file_or_dash("--output", texts.text("survey.option.output")),
         click.Option(["--catalogue"], type=file, metavar="FILE", help=texts.text("survey.option.catalogue")),
         click.Option(["--resume"], type=file, metavar="FILE", help=texts.text("survey.option.resume")),
         click.Option(["--since"], type=file, metavar="FILE", help=texts.text("survey.option.since")),
@@ -70,17 +71,27 @@ def _survey(words: Words, texts: Catalogue) -> int:
         known = catalogue.load(words.catalogue)
         kept = keeping.Kept(known, words.resume)
         before = None if words.since is None else keeping.read(words.since)[1]
-    except (catalogue.CatalogueError, OSError, ValueError) as error:
+    except OSError as error:
+        usage.show_file(error, "survey.unreadable", texts)
+        return EXIT_USAGE
+    except ValueError as error:  # a catalogue or a survey that is none
         click.echo(str(error), err=True)
         return EXIT_USAGE
     rows = _chosen(list(known.values()), words.clients, words.fast, texts)
+    try:  # now, and not after half an hour
+        kept.write()
+        if words.output is not None:
+            words.output.open("ab").close()
+    except OSError as error:
+        usage.show_file(error, "check.cannot_write", texts)
+        return EXIT_USAGE
     _run(rows, kept, words, texts)
     results = kept.of(rows)
     text = table.render(words.format, results, kept.about, texts)
     if words.output is None:
         click.echo(text, nl=False)
     else:
-        words.output.write_text(text)
+        words.output.write_text(text, "utf-8")
     for line in () if before is None else table.changes(before, results, texts):
         click.echo(line, err=True)
     return _status(results)

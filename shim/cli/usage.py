@@ -5,6 +5,8 @@ Knows no command. Click finds the fault, but has words for it in English only.
 
 from __future__ import annotations
 
+import os
+
 import click
 from click.exceptions import NoArgsIsHelpError, NoSuchCommand
 
@@ -21,6 +23,11 @@ def show(error: click.ClickException, texts: Catalogue) -> None:
         help = texts.text("cli.usage.help", command=context.command_path)
         click.echo(f"{context.get_usage()}\n{help}\n", err=True)
     click.echo(texts.text("cli.usage.error", problem=problem(error, texts)), err=True)
+
+
+def show_file(error: OSError, message: str, texts: Catalogue) -> None:
+    """Tell on standard error what is the matter with a file."""
+    click.echo(texts.text(message, file=error.filename, error=os.strerror(error.errno or 0).lower()), err=True)
 
 
 def problem(error: click.ClickException, texts: Catalogue) -> str:
@@ -63,10 +70,18 @@ def _reason(error: click.BadParameter, texts: Catalogue) -> str:
         case click.IntRange() | click.FloatRange():
             return texts.text("cli.usage.range", least=kind.min, most=kind.max)
         case click.File():
-            return texts.text("cli.usage.unreadable")
+            return _unreadable(error, texts)
         case click.Path():
             return texts.text("cli.usage.no_folder" if not kind.file_okay else "cli.usage.no_file")
     return error.message  # our own converters have the reader's words
+
+
+def _unreadable(error: click.BadParameter, texts: Catalogue) -> str:
+    """Click's sentence is in English, and what it was made of is behind it."""
+    cause = error.__context__
+    if not isinstance(cause, OSError):
+        return error.message
+    return texts.text("cli.usage.unreadable", file=cause.filename, error=os.strerror(cause.errno or 0).lower())
 
 
 def _is_flag(word: str, context: click.Context | None) -> bool:

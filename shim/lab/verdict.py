@@ -124,7 +124,8 @@ def _judge(run: Run, leak: bool, requests: int) -> tuple[Outcome, str | None]:
     if leak:
         return Outcome.LEAK, None
     if not run.started:
-        return Outcome.INCONCLUSIVE, "not_started"
+        ended = run.stopped is not None and run.start_error is None
+        return Outcome.INCONCLUSIVE, "interrupted" if ended else "not_started"
     if run.status is not None and run.status < 0 and run.stopped is None:
         return Outcome.INCONCLUSIVE, "signal"
     if not requests:
