@@ -91,4 +91,9 @@ class LocalUsageError(ShimError):
 
 def system_code(error: OSError) -> str:
     """A short code for the log, from the system's own words: permission_denied, no_space_left_on_device."""
-    return _BETWEEN_WORDS.sub("_", os.strerror(error.errno or 0).lower()).strip("_")
+    return _BETWEEN_WORDS.sub("_", system_words(error)).strip("_")
+
+
+def system_words(error: OSError) -> str:
+    """The system's own words, for a person: permission denied, no space left on device."""
+    return os.strerror(error.errno or 0).lower()

@@ -17,6 +17,7 @@ from shim.cli import check, config, doctor, health, replay, run, setup, streams,
 from shim.cli.helptext import Group
 from shim.cli.options import lang_option
 from shim.cli.status import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
+from shim.errors import system_words
 from shim.locale import LANGUAGES, Catalogue, catalogue, preferred_language
 
 _COMPLETION = "_SHIM_COMPLETE"
@@ -48,7 +49,7 @@ def start(words: Sequence[str]) -> int:
     except Exception as error:
         if streams.is_failure(error):
             streams.give_up()
-            click.echo(texts.text("cli.not_shown", reason=os.strerror(error.errno or 0).lower()), err=True)
+            click.echo(texts.text("cli.not_shown", reason=system_words(error)), err=True)
             return EXIT_FAULT
         # Its text is left out: it could name a destination.
         click.echo("".join(traceback.format_tb(error.__traceback__)) + type(error).__name__, err=True)

@@ -5,11 +5,10 @@ Knows no command. Click finds the fault, but has words for it in English only.
 
 from __future__ import annotations
 
-import os
-
 import click
 from click.exceptions import NoArgsIsHelpError, NoSuchCommand
 
+from shim.errors import system_words
 from shim.locale import Catalogue
 
 
@@ -27,7 +26,7 @@ def show(error: click.ClickException, texts: Catalogue) -> None:
 
 def show_file(error: OSError, message: str, texts: Catalogue) -> None:
     """Tell on standard error what is the matter with a file."""
-    click.echo(texts.text(message, file=error.filename, error=os.strerror(error.errno or 0).lower()), err=True)
+    click.echo(texts.text(message, file=error.filename, error=system_words(error)), err=True)
 
 
 def problem(error: click.ClickException, texts: Catalogue) -> str:
@@ -81,7 +80,7 @@ def _unreadable(error: click.BadParameter, texts: Catalogue) -> str:
     cause = error.__context__
     if not isinstance(cause, OSError):
         return error.message
-    return texts.text("cli.usage.unreadable", file=cause.filename, error=os.strerror(cause.errno or 0).lower())
+    return texts.text("cli.usage.unreadable", file=cause.filename, error=system_words(cause))
 
 
 def _is_flag(word: str, context: click.Context | None) -> bool:

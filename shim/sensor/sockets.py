@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import sys
 
 from shim.address import Address
-from shim.errors import ListenError
+from shim.errors import ListenError, system_words
 
 _LOOPBACK = b"lo\0"
 
@@ -24,7 +23,7 @@ def bind_both(address: Address) -> tuple[socket.socket, socket.socket]:
             return _bind(address)
         except OSError as found:
             error = found
-    raise ListenError(f"{address}: {os.strerror(error.errno or 0).lower() if error else ''}")
+    raise ListenError(f"{address}: {system_words(error) if error else ''}")
 
 
 def _bind(address: Address) -> tuple[socket.socket, socket.socket]:
