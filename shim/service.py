@@ -133,7 +133,7 @@ class Service:
     ) -> list[asyncio.Task[None]]:
         address = self._config.upstream.address
         if isinstance(address, Address):
-            self._plane.target = address
+            self._plane.upstream = address
             return []
         candidates = [candidate for candidate in CANDIDATES if str(candidate) not in own]
         if child is not None:
@@ -147,15 +147,14 @@ class Service:
         return [tasks.create_task(keeper.run(), name="upstream")]
 
     def _use_upstream(self, address: Address | None) -> None:
-        self._plane.target = address
+        self._plane.upstream = address
 
     def _watch_upstream(self, event: Event) -> None:
         if isinstance(event, UpstreamFailed) and (event.conn or event.query) and self._keeper is not None:
             self._keeper.suspect()
 
     def _publish_ready(self, socks: tuple[str, ...], http: tuple[str, ...], dns: tuple[str, ...]) -> None:
-        target = self._plane.target
-        upstream = None if target is None else str(target)
+        upstream = None if self._plane.upstream is None else str(self._plane.upstream)
         self._publish(Ready(time.time(), socks, http, dns, (), upstream, self._config.policy.mode, self._sandbox))
         for setting, needs in unused(self._config):
             self._publish(SettingUnused(time.time(), setting, needs))

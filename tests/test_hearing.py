@@ -275,13 +275,13 @@ def test_the_upstream_breaks_off(hearing: Served) -> None:
 def test_the_upstream_is_gone_when_the_name_comes(hearing: Served) -> None:
     client = hearing.connect()
     hearing.say(client, GREETING + ADDRESS)
-    hearing.plane.target = None
+    hearing.plane.upstream = None
     hearing.say(client, HELLO)
     hearing.closed("upstream_failed", received=12)
 
 
 def test_without_an_upstream_nothing_is_promised(hearing: Served) -> None:
-    hearing.plane.target = None
+    hearing.plane.upstream = None
     client = hearing.connect()
     hearing.say(client, GREETING + ADDRESS)
     hearing.hears(client, NO_AUTH + refused5(2))

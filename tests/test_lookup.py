@@ -45,7 +45,7 @@ class Asking(HandTurned):
 def asking(request: pytest.FixtureRequest, upstream: Upstream) -> Iterator[Asking]:
     upstream.behave.clear()
     with Asking(request.param) as plane:
-        plane.plane.target = Address.parse(upstream.address)
+        plane.plane.upstream = Address.parse(upstream.address)
         yield plane
         for owner in plane.poller.owners():
             owner.abort("shutdown")
@@ -70,14 +70,14 @@ def test_a_refusal_is_an_answer(asking: Asking, upstream: Upstream) -> None:
 
 
 def test_over_a_unix_socket_with_credentials(asking: Asking, upstream: Upstream) -> None:
-    asking.plane.target = Address.parse(upstream.unix)
+    asking.plane.upstream = Address.parse(upstream.unix)
     asking.bench.isolation = Credentials(b"leakshim", b"of this client")
     assert asking.answer("page.test") is not None
     assert (upstream.seen[-1].username, upstream.seen[-1].password) == (b"leakshim", b"of this client")
 
 
 def test_no_upstream_is_no_answer_at_once(asking: Asking) -> None:
-    asking.plane.target = None
+    asking.plane.upstream = None
     asking.ask("page.test", query="q7")
     assert (asking.told, asking.failures) == ([None], [("no_upstream", "q7")])
 
@@ -85,7 +85,7 @@ def test_no_upstream_is_no_answer_at_once(asking: Asking) -> None:
 def test_an_upstream_that_is_away(asking: Asking) -> None:
     with Upstream() as gone:
         pass
-    asking.plane.target = Address.parse(gone.address)
+    asking.plane.upstream = Address.parse(gone.address)
     assert asking.answer("page.test") is None
     assert asking.failures == [("connection_refused", "q1")]
 

@@ -191,7 +191,7 @@ def test_resolve_is_answered_and_over(served: Served) -> None:
 
 
 def test_there_is_no_upstream(served: Served) -> None:
-    served.plane.target = None
+    served.plane.upstream = None
     client = served.connect()
     served.say(client, GREETING + NAME)
     served.hears(client, NO_AUTH + refused5(1))
@@ -202,7 +202,7 @@ def test_there_is_no_upstream(served: Served) -> None:
 
 
 def test_the_upstream_cannot_be_reached(served: Served, tmp_path: Path) -> None:
-    served.plane.target = Address(path=str(tmp_path / "none"))
+    served.plane.upstream = Address(path=str(tmp_path / "none"))
     client = served.connect()
     served.say(client, GREETING + NAME)
     served.hears(client, NO_AUTH + refused5(1))

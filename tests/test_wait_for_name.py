@@ -241,7 +241,7 @@ class TestHowItEnds:
         hearing.until(lambda: upstream.ended, upstream.take)
 
     def test_nobody_listens_upstream(self, hearing: Served) -> None:
-        hearing.plane.target = Address("127.0.0.1", free_port(hearing))
+        hearing.plane.upstream = Address("127.0.0.1", free_port(hearing))
         client = asks(hearing, HELLO)
         hearing.until(lambda: client.ended, client.take)
         assert told(hearing) == [RequestDecided, FirstBytesSeen, UpstreamFailed, ConnectionClosed]

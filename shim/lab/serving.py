@@ -89,7 +89,7 @@ class Serving:
 
     def use(self, upstream: Address | None) -> None:
         """Requests go there from now on."""
-        self._plane.target = upstream
+        self._plane.upstream = upstream
 
     def publish(self, event: Event) -> None:
         """For what happens beside the data plane: the upstream's changes."""

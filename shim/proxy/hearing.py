@@ -11,7 +11,7 @@ import struct
 import time
 from _socket import socket as Socket
 
-from shim.events import FirstBytesSeen, RequestDecided, UpstreamAnswered, UpstreamFailed
+from shim.events import FirstBytesSeen, RequestDecided, UpstreamAnswered
 from shim.model import Action, Answer, Reply, Request, Verdict
 from shim.protocol.first_bytes import OTHER, FirstBytes, FirstBytesReader
 from shim.proxy.plane import Plane, Ticket
@@ -122,10 +122,10 @@ class Hearing:
             )
         if self._verdict.decision.action is Action.BLOCK:
             self._close("refused")
-        elif plane.target is None:
+        elif plane.upstream is None:
             self.upstream_failed("no_upstream")
         else:
-            self._leg = leg_of(plane, plane.target, self._request, self._verdict, ticket.peer, self)
+            self._leg = leg_of(plane, plane.upstream, self._request, self._verdict, ticket.peer, self)
             self._leg.start()
 
     def _conclude(self, verdict: Verdict) -> None:
@@ -163,10 +163,7 @@ class Hearing:
     def upstream_failed(self, error: str) -> None:
         """The upstream cannot be used."""
         self._leg = None
-        target = self._plane.target
-        self._plane.publish(
-            UpstreamFailed(time.time(), "none" if target is None else str(target), error, self._ticket.conn)
-        )
+        self._plane.upstream_failed(error, conn=self._ticket.conn)
         self._close("upstream_failed")
 
     def _close(self, reason: str) -> None:

@@ -5,11 +5,9 @@ Remembers nothing and never asks anybody else.
 
 from __future__ import annotations
 
-import time
 from _socket import socket as Socket
 from collections.abc import Callable
 
-from shim.events import UpstreamFailed
 from shim.model import Answer, Peer, Request
 from shim.protocol.socks_client import SocksClient
 from shim.proxy.plane import Plane
@@ -40,16 +38,15 @@ class Lookup:
     def upstream_failed(self, error: str) -> None:
         """The upstream cannot be used."""
         if error != SHUTDOWN:
-            target = str(self._plane.target or "none")
-            self._plane.publish(UpstreamFailed(time.time(), target, error, query=self._query))
+            self._plane.upstream_failed(error, query=self._query)
         self._done(None)
 
 
 def look_up(plane: Plane, request: Request, peer: Peer, query: str, done: Done) -> None:
     """Ask the upstream on behalf of `peer` and its `query`; `done` gets the answer, None when there is none."""
     lookup = Lookup(plane, query, done)
-    if plane.target is None:
+    if plane.upstream is None:
         lookup.upstream_failed("no_upstream")
         return
     codec = SocksClient(request, plane.bench.credentials(request, peer), pipelining=plane.pipelining)
-    UpstreamLeg(plane, plane.target, request, codec, lookup).start()
+    UpstreamLeg(plane, plane.upstream, request, codec, lookup).start()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from shim.address import Address
-from shim.events import ConnectionClosed, Event
+from shim.events import ConnectionClosed, Event, UpstreamFailed
 from shim.model import Answer, Credentials, Isolate, Peer, Process, Request, Sought, Verdict
 from shim.proxy.pipes import PipePool
 from shim.proxy.poller import Poller
@@ -66,7 +66,7 @@ class Plane:
         "poller",
         "publish",
         "quota",
-        "target",
+        "upstream",
         "view",
         "wheel",
         "whose",
@@ -92,8 +92,8 @@ class Plane:
         """None where the system cannot splice: tunnels then copy."""
         self.buffer = bytearray(BUFFER_BYTES)
         self.view = memoryview(self.buffer)
-        self.target: Address | None = None
-        """The upstream; None while there is none."""
+        self.upstream: Address | None = None
+        """None while there is none."""
         self.pipelining = True
         self.identify: Identify | None = None
         self.whose: Whose | None = None
@@ -107,6 +107,11 @@ class Plane:
         """A connection id, unique in this run."""
         self._last += 1
         return f"{self._prefix}{self._last}"
+
+    def upstream_failed(self, error: str, *, conn: str | None = None, query: str | None = None) -> None:
+        """Publish that the upstream could not be used for this connection or query."""
+        upstream = "none" if self.upstream is None else str(self.upstream)
+        self.publish(UpstreamFailed(time.time(), upstream, error, conn, query))
 
 
 class Ticket:

@@ -14,7 +14,7 @@ from functools import partial
 from ipaddress import IPv4Address
 
 from shim.errors import ProtocolError
-from shim.events import HandshakeFailed, ProcessSought, RequestDecided, UpstreamAnswered, UpstreamFailed
+from shim.events import HandshakeFailed, ProcessSought, RequestDecided, UpstreamAnswered
 from shim.model import PENDING, Action, Answer, Command, Exposure, Process, Reply, Request, Sought, Verdict
 from shim.protocol import ServerCodec
 from shim.protocol.wire import HTTP_HINT_PAGE
@@ -166,7 +166,7 @@ class Session:
                 self._seek()
             if verdict is PENDING:
                 return self._find_out()
-            if verdict.hear is not None and plane.target is not None:
+            if verdict.hear is not None and plane.upstream is not None:
                 return self._hear(request, verdict, finding)
         self._tell(now, request, verdict)
         if verdict.decision.action is Action.BLOCK:
@@ -232,7 +232,7 @@ class Session:
 
     def _forward(self, request: Request, verdict: Verdict) -> None:
         plane = self._plane
-        address = plane.target
+        address = plane.upstream
         if address is None:
             return self.upstream_failed("no_upstream")
         self._leg = leg_of(plane, address, request, verdict, self._ticket.peer, self)
@@ -257,10 +257,7 @@ class Session:
     def upstream_failed(self, error: str) -> None:
         """The upstream cannot be used: say so, fail closed."""
         self._leg = None
-        target = self._plane.target
-        self._plane.publish(
-            UpstreamFailed(time.time(), str(target) if target is not None else "none", error, self._ticket.conn)
-        )
+        self._plane.upstream_failed(error, conn=self._ticket.conn)
         self._refuse(Reply.GENERAL_FAILURE, "upstream_failed")
 
     def _relay(self, reply: bytes, upstream: Socket) -> None:

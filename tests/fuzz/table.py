@@ -116,10 +116,10 @@ class Table(Served):
         if not over_tcp:
             self.listener.close()
             self.listener = UPSTREAM
-            self.plane.target = Address(path=str(PLACE / "upstream"))
-        self.target = self.plane.target
+            self.plane.upstream = Address(path=str(PLACE / "upstream"))
+        self.target = self.plane.upstream
         if not setting.upstream:
-            self.plane.target = None
+            self.plane.upstream = None
         self.plane.pipelining = setting.pipelining
         self.plane.bench = self.judging = Judging(setting)
         self.upstream: Side | None = None

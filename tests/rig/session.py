@@ -39,7 +39,7 @@ class Served(HandTurned):
         self.listener.bind(("127.0.0.1", 0))
         self.listener.listen()
         self.listener.setblocking(False)
-        self.plane.target = Address(*self.listener.getsockname())
+        self.plane.upstream = Address(*self.listener.getsockname())
 
     def connect(self, codec: Callable[[], ServerCodec] = SocksServer) -> End:
         """A new client; its end."""
