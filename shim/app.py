@@ -92,7 +92,8 @@ def run(config: Config, guardian: Guardian, *, workers: int = 1, lang: str = "en
         _require(part.partition(":")[0] for part in in_force)
 
     async def main() -> int:
-        service = Service(config, Parts(config, lang, family, link, witness), family, link, in_force)
+        parts = Parts(config, lang, family, link, witness)
+        service = Service(config, parts, family, link=link, sandbox=in_force)
         return await service.run(socks, http, sockets.dns, child)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -54,7 +54,13 @@ class Service:
     """One worker process, from its sockets to its last line."""
 
     def __init__(
-        self, config: Config, parts: Parts, workers: Workers, link: Link | None = None, sandbox: tuple[str, ...] = ()
+        self,
+        config: Config,
+        parts: Parts,
+        workers: Workers,
+        *,
+        link: Link | None = None,
+        sandbox: tuple[str, ...] = (),
     ) -> None:
         """`link` leads to the guardian; `sandbox` is what is in force of it."""
         self._config = config

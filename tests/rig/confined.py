@@ -1,7 +1,7 @@
 """Run as a module: tries all that a worker of the shim may not do, from inside of one, and tells what came of it.
 
-The whole of `shim.app.run` is real but for the service, in the place of which the attempts are made. One JSON object
-goes to standard output: what was tried, and "ok" or the name of the error.
+The whole of `shim.app.run` is real but for the service and its parts, in the place of which the attempts are made. One
+JSON object goes to standard output: what was tried, and "ok" or the name of the error.
 """
 
 from __future__ import annotations
@@ -293,6 +293,7 @@ def main() -> None:
             restrict_witness()
         call_by_another_architecture()
         return
+    app.Parts = lambda *_: None  # type: ignore[assignment,misc]
     app.Service = Prober  # type: ignore[assignment,misc]
     pairs = [word.partition("=") for word in sys.argv[2:]]
     with Guardian.fork(1) as guardian:
