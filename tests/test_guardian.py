@@ -7,7 +7,8 @@ import socket
 from pathlib import Path
 
 import pytest
-from rig.family import children, until
+from rig.family import children
+from rig.waiting import until
 
 from shim.guardian import Duties, Guardian, Leftover
 from shim.guardian.link import WITNESS
