@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from rig.upstream import Upstream
 
 from shim.address import Address
 from shim.cli import commands
-from shim.doctor import examination
+from shim.doctor import examination, upstream
 from shim.doctor.machine import MAX_BYTES, Machine
 from shim.doctor.remark import Remark, Status, verdict
 from shim.doctor.resolver import look
@@ -235,9 +236,34 @@ class TestCommand:
         assert text.return_value == data.return_value == 3
         told = json.loads(data.output)
         assert told["status"] == "unknown"
-        assert [remark["code"] for remark in told["remarks"]] == ["server_unreadable", "search", "sensor_not_given"]
+        codes = [remark["code"] for remark in told["remarks"]]
+        assert codes[:3] == ["server_unreadable", "search", "sensor_not_given"]
+        assert codes[3] in ("tor_answers", "tor_startable", "tor_missing")  # as this very machine has it
         assert all(remark["text"] in text.output for remark in told["remarks"])
         assert "\x1b" not in text.output + "".join(remark["text"] for remark in told["remarks"])
+
+
+class TestTor:
+    TOR_BROWSER = Address("127.0.0.1", 9150)
+
+    def test_one_that_answers_is_told_with_its_place(self) -> None:
+        found = upstream.look(lambda address: address == self.TOR_BROWSER, lambda _program: None)
+        assert found == Remark("tor_answers", Status.NOTE, (("address", "127.0.0.1:9150"),))
+
+    @pytest.mark.parametrize(
+        ("program", "code", "mend"),
+        [("/usr/bin/tor", "tor_startable", None), (None, "tor_missing", "tor_missing")],
+    )
+    def test_none_that_answers_is_no_leak(self, program: str | None, code: str, mend: str | None) -> None:
+        found = upstream.look(lambda _address: False, lambda _program: program)
+        places = (("places", "unix:/run/tor/socks, 127.0.0.1:9050, 127.0.0.1:9150"),)
+        assert found == Remark(code, Status.NOTE, places, mend)
+
+    def test_it_is_asked_with_a_greeting(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with Upstream() as server:
+            monkeypatch.setattr(upstream, "CANDIDATES", (Address.parse(server.address),))
+            assert upstream.look().fields == (("address", server.address),)
+        assert not server.seen
 
 
 def test_every_remark_has_its_words() -> None:
@@ -251,7 +277,7 @@ def test_every_remark_has_its_words() -> None:
                 codes |= {word for word in words if isinstance(word, str)}
                 rest = [*node.args[3:], *(keyword.value for keyword in node.keywords if keyword.arg == "mend")]
                 mends |= {each.value for each in rest if isinstance(each, ast.Constant)}
-    assert len(codes) > 30 and len(mends) == 10
+    assert len(codes) > 30 and len(mends) == 11
     expected = {f"doctor.{code}" for code in codes} | {f"doctor.mend.{mend}" for mend in mends}
     expected |= {f"doctor.status.{status}" for status in Status} | {"doctor.mend"}
     expected |= {f"doctor.verdict.{status}" for status in Status if status is not Status.NOTE}

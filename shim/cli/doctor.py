@@ -76,12 +76,12 @@ def _checked(zone: str | None, texts: Catalogue) -> str | None:
 def _doctor(dns: Address | None, canary: str | None, format: str, texts: Catalogue) -> int:
     if canary and dns is None:
         raise click.UsageError(texts.text("cli.doctor.canary_needs_dns"))
-    from shim.doctor import examination
+    from shim.doctor import examination, upstream
     from shim.doctor.machine import Machine
     from shim.doctor.remark import verdict
 
     refused = [*_no_namespaces(texts), *_no_sandbox()]
-    remarks = [*examination.examine(Machine(), os.environ, dns, canary), *refused]
+    remarks = [*examination.examine(Machine(), os.environ, dns, canary), upstream.look(), *refused]
     status = verdict(remarks)
     click.echo((_as_json if format == "json" else _as_text)(remarks, status, texts))
     return _EXIT[status]
