@@ -23,6 +23,7 @@ _DIM = "\x1b[2m"
 _COLORS = {"debug": _DIM, "info": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[1;31m"}
 _LABELS = {"debug": "debug", "info": "info ", "warning": "warn ", "error": "error"}
 _NO_UPSTREAM = ("no_tor_found", "no_upstream")
+_FOREIGN = "another_user"
 _NO_STEM = "no_stem"
 _LISTENERS = {"socks": "SOCKS", "http": "HTTP", "dns": "DNS", "dashboard": "dashboard"}
 
@@ -126,10 +127,10 @@ class TextLine:
         return f"{keys['message']} [{' '.join(part for part in tail if part)}]"
 
     def _upstream_failed(self, keys: dict[str, Any]) -> str:
-        """Where there is none at all, what to do about it."""
+        """Where there is none at all, or none to be trusted, what to do about it."""
         if keys["error"] in _NO_UPSTREAM:
             return self._text("text.upstream_missing")
-        return self._plain("upstream_failed", keys)
+        return self._plain("upstream_foreign" if keys["error"] == _FOREIGN else "upstream_failed", keys)
 
     def _control_failed(self, keys: dict[str, Any]) -> str:
         """Where the library for it is missing, how to get it."""

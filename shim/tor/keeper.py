@@ -1,4 +1,5 @@
-"""`auto`: chooses the first Tor that answers and keeps it chosen; starts one of our own where there is none.
+"""`auto`: chooses the first Tor that answers, unless it is another user's, and keeps it chosen; starts one of our own
+where there is none.
 
 With no upstream there is none: nothing is ever sent anywhere else instead.
 """
@@ -14,6 +15,7 @@ from shim.address import Address
 from shim.events import Event, TorBootstrapped, UpstreamChanged, UpstreamFailed
 from shim.tor.child import Watcher
 from shim.tor.discover import answers
+from shim.tor.owner import is_squatted
 
 RETRY_S = 2.0
 """How often to look again while there is no upstream."""
@@ -44,12 +46,14 @@ class UpstreamKeeper:
         self._use = use
         self._publish = publish
         self._suspicion = asyncio.Event()
+        self._squatted: set[Address] = set()
+        """Where another user listens, as was told."""
         self.current: Address | None = None
 
     async def find(self) -> Address | None:
         """The first candidate that answers now; it is in use from now on."""
         for address in self._candidates:
-            if await answers(address):
+            if await self._is_usable(address):
                 self._choose(address)
                 return address
         return None
@@ -76,8 +80,18 @@ class UpstreamKeeper:
     async def _check_on_suspicion(self) -> None:
         await self._suspicion.wait()
         self._suspicion.clear()
-        if self.current is not None and not await answers(self.current):
+        if self.current is not None and not await self._is_usable(self.current):
             self._choose(None)
+
+    async def _is_usable(self, address: Address) -> bool:
+        """Whether a Tor answers there which is no other user's: that one would learn every name."""
+        if not await answers(address):
+            return False
+        squatted = await asyncio.to_thread(is_squatted, address)  # as long as the machine has sockets
+        if squatted and address not in self._squatted:
+            self._publish(UpstreamFailed(time.time(), str(address), "another_user"))
+        (self._squatted.add if squatted else self._squatted.discard)(address)
+        return not squatted
 
     def tor_progress(self, percent: int, stage: str) -> None:
         """Our own tor has come further."""
