@@ -225,6 +225,7 @@ def test_a_restart_changes_no_name() -> None:
     assert after.lookup(v4(1), 100.0) == Knowledge(Standing.ISSUED, ("a.example",))
     assert after.lookup(v4(1), 101.0).standing is Standing.STALE
     assert after.issue("b.example", 101.0) == v4(2)
+    assert after.issue("gone.example", 101.0) not in (None, v4(1), v4(2)), "of what there was before nothing is left"
 
 
 def test_after_a_restart_others_follow_at_a_distance() -> None:
