@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import Any
 
 import pytest
-from dns.message import from_wire
+from dns.message import from_wire, make_query
 from hypothesis import given
 from hypothesis import strategies as st
 from rig.asking import answers, is_reply, rcode, wire
@@ -24,11 +25,13 @@ from shim.model import (
     Exposure,
     Host,
     Peer,
+    Process,
     Protocol,
     Reply,
     Request,
 )
 from shim.policy import DnsPolicy, Policy
+from shim.sensor.askers import Seen
 from shim.sensor.limiter import RateLimiter
 from shim.sensor.lookups import Done
 from shim.sensor.responder import NOTHING, Responder
@@ -238,6 +241,34 @@ class TestTor:
         reply = sensor.ask(wire("www.example.com", rdtype))
         assert (rcode(reply), answers(reply), sensor.lookups) == ("NOERROR", [], [])
         assert sensor.last.answer is DnsAnswer.TOR
+
+
+class Eyes:
+    """Finds curl behind every query, as soon as it is told to."""
+
+    def __init__(self) -> None:
+        self.asked: list[Callable[[Seen], None]] = []
+
+    def look(self, _query: str, _peer: Peer, _listener: str, _transport: str, then: Callable[[Seen], None]) -> None:
+        self.asked.append(then)
+
+
+def test_who_asked_with_another_class_is_looked_up_too() -> None:
+    """Its name was given away, so there is a finding, and `off` would be untrue."""
+    sensor, eyes = Sensor(DnsMode.REFUSE), Eyes()
+    sensor.responder = Responder(sensor.judge, sensor.events.append, sensor._resolve, RateLimiter(0), eyes=eyes)
+    message = make_query("version.bind", "TXT", "CH").to_wire()
+    assert sensor.ask(message) is None
+    assert not sensor.events
+    eyes.asked.pop()((Process(7, "dig", "/usr/bin/dig"), None))
+    assert rcode(from_wire(sensor.late[-1])) == "REFUSED"
+    assert (sensor.last.qname, sensor.last.process, sensor.last.process_reason) == (
+        "version.bind",
+        Process(7, "dig", "/usr/bin/dig"),
+        None,
+    )
+    assert sensor.ask(b"x") == NOTHING
+    assert not eyes.asked, "who sends what is no query is not looked up"
 
 
 def test_above_the_limit_nothing_is_answered_and_nothing_told() -> None:

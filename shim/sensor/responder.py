@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from shim.events import DnsQueried, Event, Fault
 from shim.judge.answering import Plan
@@ -52,13 +52,16 @@ class DnsBench(Protocol):
     def told(self, peer: Peer, name: str, addresses: tuple[IpAddress, ...], at: float) -> None: ...
 
 
-class Asked:
-    """One query on its way to its answer: where it came from, and where its reply goes."""
+Message = TypeVar("Message", bound=Query | Bad | Drop)
+
+
+class Asked(Generic[Message]):
+    """One message on its way to its answer: where it came from, and where its reply goes."""
 
     __slots__ = ("at", "deliver", "id", "listener", "peer", "query", "seen", "transport")
 
     def __init__(
-        self, query: Query, id: str, at: float, peer: Peer, listener: str, transport: str, deliver: Deliver
+        self, query: Message, id: str, at: float, peer: Peer, listener: str, transport: str, deliver: Deliver
     ) -> None:
         self.query = query
         self.id = id
@@ -108,28 +111,30 @@ class Responder:
             query = dns.read_query(wire, tcp=transport == "tcp")
             asked_id = f"{self._prefix}{self._last}"
             if isinstance(query, Query):
-                return self._answer(Asked(query, asked_id, at, peer, listener, transport, deliver))
-            self._publish(_of_unreadable(query, asked_id, at, peer, listener, transport))
-            return query.reply if isinstance(query, Bad) else NOTHING
+                return self._answer(Asked(query, asked_id, at, peer, listener, transport, deliver), self._plan)
+            asked = Asked(query, asked_id, at, peer, listener, transport, deliver)
+            if isinstance(query, Bad) and query.name is not None:  # it was given away all the same
+                return self._answer(asked, self._object)
+            return self._object(asked)
         except Exception as error:
             self._publish(Fault.of(error, at))
             return NOTHING
 
-    def _answer(self, asked: Asked) -> bytes | None:
+    def _answer(self, asked: Asked[Message], make: Callable[[Asked[Message]], bytes | None]) -> bytes | None:
         if self._askers is not None:
             seen = self._askers.glance(asked.peer, asked.listener, asked.transport)
             if seen is None:
-                then = partial(self._answer_seen, asked)
+                then = partial(self._answer_seen, asked, make)
                 self._askers.look(asked.id, asked.peer, asked.listener, asked.transport, then)
                 return None
             asked.seen = seen
-        return self._plan(asked)
+        return make(asked)
 
-    def _answer_seen(self, asked: Asked, seen: Seen) -> None:
+    def _answer_seen(self, asked: Asked[Message], make: Callable[[Asked[Message]], bytes | None], seen: Seen) -> None:
         asked.seen = seen
-        self._late(asked, partial(self._plan, asked))
+        self._late(asked, partial(make, asked))
 
-    def _late(self, asked: Asked, make: Callable[[], bytes | None]) -> None:
+    def _late(self, asked: Asked[Message], make: Callable[[], bytes | None]) -> None:
         """Deliver what could not be said at once."""
         try:
             reply = make()
@@ -139,7 +144,7 @@ class Responder:
         if reply is not None:
             asked.deliver(reply)
 
-    def _plan(self, asked: Asked) -> bytes | None:
+    def _plan(self, asked: Asked[Query]) -> bytes | None:
         query = asked.query
         pointer = address_of_reverse(query.name) if query.qtype == dns.TYPE_PTR else None
         plan = self._bench.plan(query.name, query.qtype, pointer)
@@ -160,23 +165,28 @@ class Responder:
             return self._ask_tor(asked, Command.RESOLVE_PTR, pointer)
         return self._ask_tor(asked, Command.RESOLVE, query.name)
 
-    def _refuse(self, asked: Asked, rcode: Rcode) -> bytes:
+    def _object(self, asked: Asked[Bad | Drop]) -> bytes:
+        """What is owed to a message that is no query for us; the judge has no say in it."""
+        self._publish(_of_unreadable(asked))
+        return asked.query.reply if isinstance(asked.query, Bad) else NOTHING
+
+    def _refuse(self, asked: Asked[Query], rcode: Rcode) -> bytes:
         return self._finish(asked, dns.refuse(asked.query, rcode), rcode, BY_REFUSAL)
 
-    def _issue(self, asked: Asked, family: int) -> bytes:
+    def _issue(self, asked: Asked[Query], family: int) -> bytes:
         address = self._bench.issue(asked.query.name, family, asked.at)
         if address is None:  # the pool is full: no live entry is given up for a new one
             return self._refuse(asked, Rcode.SERVFAIL)
         reply = dns.answer(asked.query, (address,), ISSUED_TTL_S)
         return self._finish(asked, reply, NOERROR, BY_ISSUE, (address,))
 
-    def _point(self, asked: Asked, pointer: IpAddress | None) -> bytes:
+    def _point(self, asked: Asked[Query], pointer: IpAddress | None) -> bytes:
         name = None if pointer is None else self._bench.name_of(pointer, asked.at)
         if name is None:
             return self._refuse(asked, Rcode.NXDOMAIN)
         return self._finish(asked, dns.pointer(asked.query, name, ISSUED_TTL_S), NOERROR, BY_ISSUE)
 
-    def _ask_tor(self, asked: Asked, command: Command, host: Host) -> bytes | None:
+    def _ask_tor(self, asked: Asked[Query], command: Command, host: Host) -> bytes | None:
         request = Request(Spoken.SOCKS5, command, host, 0)
         self._lookups.ask(
             request,
@@ -186,7 +196,7 @@ class Responder:
         )
         return None
 
-    def _of_answer(self, asked: Asked, command: Command, answer: Answer | None) -> bytes:
+    def _of_answer(self, asked: Asked[Query], command: Command, answer: Answer | None) -> bytes:
         """What Tor's answer is in DNS. RESOLVE gives one address, of whichever family the exit prefers."""
         query = asked.query
         rcode = Rcode.SERVFAIL if answer is None else _RCODES.get(answer.reply, Rcode.SERVFAIL)
@@ -200,7 +210,7 @@ class Responder:
         self._bench.told(asked.peer, query.name, addresses, time.time())
         return self._finish(asked, dns.answer(query, addresses, TOR_TTL_S), rcode, DnsAnswer.TOR, addresses)
 
-    def _of_name(self, asked: Asked, name: str) -> bytes:
+    def _of_name(self, asked: Asked[Query], name: str) -> bytes:
         query, rcode = asked.query, Rcode.NOERROR
         try:
             reply = dns.pointer(query, name, TOR_TTL_S)
@@ -210,7 +220,7 @@ class Responder:
         return self._finish(asked, reply, rcode, DnsAnswer.TOR)
 
     def _finish(
-        self, asked: Asked, reply: bytes, rcode: Rcode, answer: DnsAnswer, addresses: tuple[IpAddress, ...] = ()
+        self, asked: Asked[Query], reply: bytes, rcode: Rcode, answer: DnsAnswer, addresses: tuple[IpAddress, ...] = ()
     ) -> bytes:
         query = asked.query
         self._publish(
@@ -249,9 +259,12 @@ _RCODES: dict[int, Rcode] = {
 }
 
 
-def _of_unreadable(bad: Bad | Drop, id: str, at: float, peer: Peer, listener: str, transport: str) -> DnsQueried:
+def _of_unreadable(asked: Asked[Bad | Drop]) -> DnsQueried:
     """What there is to tell of a message that is no query for us; its name, if it could be read, was exposed."""
+    bad = asked.query
+    where = asked.at, asked.id, asked.peer, asked.listener, asked.transport
     if isinstance(bad, Drop):
-        return DnsQueried(at, id, peer, listener, transport, "", "", "", DnsAnswer.DROP)
+        return DnsQueried(*where, "", "", "", DnsAnswer.DROP)
     qtype = "" if bad.qtype is None else dns.type_name(bad.qtype)
-    return DnsQueried(at, id, peer, listener, transport, bad.name or "", qtype, bad.rcode.name, DnsAnswer.REFUSE)
+    name, rcode = bad.name or "", bad.rcode.name
+    return DnsQueried(*where, name, qtype, rcode, DnsAnswer.REFUSE, (), *asked.seen)
