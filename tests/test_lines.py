@@ -197,6 +197,7 @@ def test_a_later_revision_tells_what_it_adds_and_not_the_sentence_again() -> Non
     [
         (UpstreamFailed(AT, "auto", "no_tor_found"), "No Tor was found"),
         (UpstreamFailed(AT, "none", "no_upstream"), "No Tor was found"),
+        (UpstreamFailed(AT, "tor", "no_state_directory"), "No Tor was found, and tor cannot be started"),
         (UpstreamFailed(AT, "127.0.0.1:9050", "closed"), "The upstream 127.0.0.1:9050 cannot be used: closed"),
         (UpstreamChanged(AT, "127.0.0.1:9050"), "The upstream is now 127.0.0.1:9050"),
         (UpstreamChanged(AT, None), "No upstream answers"),

@@ -267,12 +267,13 @@ def test_a_program_that_is_not_there(tmp_path: Path, runner: asyncio.Runner) -> 
 
 
 def test_a_data_directory_that_cannot_be_made(tmp_path: Path, runner: asyncio.Runner) -> None:
+    """The system's own words for it would not say of what, and tor is not started to say it in its own log."""
     (tmp_path / "file").touch()
 
     async def scenario() -> None:
         async with running(TorChild(script(tmp_path, "exit 0"), tmp_path / "file" / "data")) as notes:
             await until_in_loop(lambda: notes.told)
-            assert notes.told[0] == ("ended", "not_a_directory")
+            assert notes.told[0] == ("ended", "no_state_directory")
 
     runner.run(scenario())
 

@@ -22,8 +22,13 @@ _RESET = "\x1b[0m"
 _DIM = "\x1b[2m"
 _COLORS = {"debug": _DIM, "info": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[1;31m"}
 _LABELS = {"debug": "debug", "info": "info ", "warning": "warn ", "error": "error"}
-_NO_UPSTREAM = ("no_tor_found", "no_upstream")
-_FOREIGN = "another_user"
+_UPSTREAM = {
+    "no_tor_found": "upstream_missing",
+    "no_upstream": "upstream_missing",
+    "no_state_directory": "upstream_stateless",
+    "another_user": "upstream_foreign",
+}
+"""Errors of an upstream for which there is more to say than that it cannot be used."""
 _NO_STEM = "no_stem"
 _LISTENERS = {"socks": "SOCKS", "http": "HTTP", "dns": "DNS", "dashboard": "dashboard"}
 
@@ -128,9 +133,7 @@ class TextLine:
 
     def _upstream_failed(self, keys: dict[str, Any]) -> str:
         """Where there is none at all, or none to be trusted, what to do about it."""
-        if keys["error"] in _NO_UPSTREAM:
-            return self._text("text.upstream_missing")
-        return self._plain("upstream_foreign" if keys["error"] == _FOREIGN else "upstream_failed", keys)
+        return self._plain(_UPSTREAM.get(keys["error"], "upstream_failed"), keys)
 
     def _control_failed(self, keys: dict[str, Any]) -> str:
         """Where the library for it is missing, how to get it."""

@@ -29,6 +29,9 @@ RESTART_S = 5.0
 STOP_TIMEOUT_S = 5.0
 """How long tor may take to end after SIGTERM before it is killed."""
 
+NO_STATE = "no_state_directory"
+"""The folder of tor's data cannot be made, or not be used: there may be no home, or one that is read-only."""
+
 _PR_SET_PDEATHSIG = 1
 _PRCTL = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 """Looked up here: a child between fork and exec should do as little as it can."""
@@ -90,8 +93,9 @@ class TorChild:
             await asyncio.sleep(RESTART_S)
 
     async def _once(self, watcher: Watcher) -> str:
+        if not self._has_data():
+            return NO_STATE
         try:
-            self._data.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._runtime.mkdir(mode=0o700, exist_ok=True)
             process = await asyncio.create_subprocess_exec(
                 *self._arguments(),
@@ -107,6 +111,14 @@ class TorChild:
             return f"exit_status_{await process.wait()}"
         finally:
             await _end(process)
+
+    def _has_data(self) -> bool:
+        """Make the folder of its data. Without one tor ends with 1, and says why only in its own log."""
+        try:
+            self._data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError:
+            return False
+        return os.access(self._data, os.R_OK | os.W_OK | os.X_OK)
 
     def _arguments(self) -> list[str]:
         # No torrc is read: the user's may hold relays, control ports or logs that are not ours to start twice.
