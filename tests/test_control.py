@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from rig.control_port import NOTHING, ControlPort, saying, tor
+from rig.waiting import PATIENCE_S, until
 
 from shim.address import Address
 from shim.errors import ControlError
@@ -23,14 +24,13 @@ from shim.tor import control, conversation
 from shim.tor.control import CAPACITY, MAX_PASSWORD, Control, read_password
 from shim.tor.heard import Asked
 
-PATIENCE_S = 20.0
 SECRET = 's3ntinel "quoted" back\\slash'
 STREAM = "650 STREAM {id} NEW 0 www.example.com:{id} SOURCE_ADDR=127.0.0.1:{id} PURPOSE=USER CLIENT_PROTOCOL=SOCKS5\r\n"
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conversation, "ANSWER_S", 0.3)
+    monkeypatch.setattr(conversation, "ANSWER_S", 1.0)
     monkeypatch.setattr(conversation, "QUIET_S", 0.2)
     monkeypatch.setattr(control, "RETRY_S", 0.01)
     monkeypatch.setattr(control, "RETRY_MAX_S", 0.05)
@@ -172,15 +172,13 @@ def test_no_such_socket(tmp_path: Path) -> None:
 def test_a_port_that_hangs_up_is_connected_to_again(after: str) -> None:
     with ControlPort(tor(), end_after=after) as port, listening(port.port) as loop:
         assert loop.failed() == "closed"
-        while port.connected < 4:
-            time.sleep(0.01)
+        until(lambda: port.connected >= 4, "a fourth connection")
 
 
 def test_an_error_is_told_once_until_it_is_another() -> None:
     with ControlPort(saying(b"250 OK\r\n")) as port, listening(port.port) as loop:
         assert loop.failed() == "not_a_control_port"
-        while port.connected < 5:
-            time.sleep(0.01)
+        until(lambda: port.connected >= 5, "a fifth connection")
         port.speak = tor(info=NOTHING.replace("NULL", "HASHEDPASSWORD"))
         loop.until(lambda: len(loop.events) == 2)
         port.speak = tor()
@@ -192,8 +190,7 @@ def test_an_error_is_told_once_until_it_is_another() -> None:
 def test_a_silent_tor_is_asked_whether_it_is_there() -> None:
     with ControlPort(tor()) as port, listening(port.port) as loop:
         loop.connected()
-        while port.commands.count("GETINFO version") < 2:
-            time.sleep(0.01)
+        until(lambda: port.commands.count("GETINFO version") >= 2, "a second question")
         port.speak = saying(b"")
         loop.until(lambda: len(loop.events) > 1)
     assert isinstance(loop.events[1], ControlFailed) and loop.events[1].error == "timeout"
@@ -203,8 +200,7 @@ def test_it_ends_at_once_though_tor_is_silent(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(conversation, "ANSWER_S", 1000)
     monkeypatch.setattr(conversation, "QUIET_S", 1000)
     with ControlPort(saying(b"")) as port, listening(port.port):
-        while not port.commands:
-            time.sleep(0.01)
+        until(lambda: port.commands, "a question")
     with ControlPort(tor()) as port, listening(port.port) as loop:
         loop.connected()
 
@@ -214,12 +210,12 @@ def test_what_the_loop_cannot_take_is_counted() -> None:
     with ControlPort(tor(then="".join(STREAM.format(id=1 + n % 60000) for n in range(many)))) as port:
         loop = Loop(Address("127.0.0.1", port.port))
         loop.control.start()
-        while loop.control._dropped < many + 1 - CAPACITY:  # the first that waits is ControlConnected
-            time.sleep(0.01)
+        dropped = many + 1 - CAPACITY  # the first that waits is ControlConnected
+        until(lambda: loop.control._dropped >= dropped, "the last stream")
         assert not loop.asked, "nothing is taken until the loop turns"
         loop.until(lambda: len(loop.events) == 2)
         loop.control.close()
-    assert loop.events[1] == ControlDropped(loop.events[1].at, many + 1 - CAPACITY)
+    assert loop.events[1] == ControlDropped(loop.events[1].at, dropped)
     assert len(loop.asked) == CAPACITY - 1
 
 

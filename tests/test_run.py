@@ -243,11 +243,13 @@ class TestReload:
                 client.send(GREETING + socks5("93.184.216.34", 80))
                 assert client.read(4) == NO_AUTH + b"\5\2"
 
-    def test_without_a_file_nothing_happens(self, upstream: Upstream) -> None:
-        with Shim(upstream=upstream.address) as shim:
+    def test_without_a_file_nothing_changes(self, upstream: Upstream) -> None:
+        with Shim("--mode", "block", upstream=upstream.address) as shim:
             shim.signal(signal.SIGHUP)
-            with tunnel5(shim.socks, b"echo.test", 80):
-                pass
+            assert shim.wait_for("config_reloaded")["needs_restart"] == []
+            with Client(shim.socks) as client:
+                client.send(GREETING + socks5("93.184.216.34", 80))
+                assert client.read(4) == NO_AUTH + b"\5\2"
 
 
 @pytest.mark.parametrize(("lang", "ascii_only"), [("en", True), ("ja", False)])

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from rig.lookers import NAMED, TIMEOUT_S, Scripted, clue
+from rig.waiting import until
 
 from shim.events import Fault
 from shim.witness.looking import GONE, Found, Sighting, Trace
@@ -126,8 +127,7 @@ def test_it_ends_in_the_middle_of_a_search() -> None:
     bench.searching()
     closing = threading.Thread(target=bench.searcher.close)
     closing.start()
-    while not bench.searcher._ending:
-        time.sleep(0.001)
+    until(lambda: bench.searcher._ending, "the end to be asked for")
     bench.answer(NAMED)
     closing.join(TIMEOUT_S)
     assert not threads()
