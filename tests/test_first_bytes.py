@@ -65,6 +65,7 @@ VECTORS = [
         FirstBytes("tls", "www.example.com", False, True),
     ),
     ("no host name in the SNI", records(made_hello(server_name(b"not a name")), 999), FirstBytes("tls")),
+    ("an SNI too long for a name", records(made_hello(server_name(b"a." * 150 + b"test")), 999), FirstBytes("tls")),
     ("an SNI of another type", records(made_hello(extension(0, b"\x00\x04\x01\x00\x01a")), 999), FirstBytes("tls")),
     ("an SNI that is cut short", records(made_hello(extension(0, b"\x00")), 999), FirstBytes("tls")),
     (
@@ -95,7 +96,8 @@ VECTORS = [
     ("SSH", b"SSH-", OTHER),
     ("SMTP's EHLO", b"EHLO a\r\n\r\n", OTHER),
     ("SOCKS", b"\x05", OTHER),
-    ("many capitals", b"ABCDEFGHIJKLMNOPQ", OTHER),
+    ("more capitals than a method has", b"ABCDEFGHIJKLMNOPQ", OTHER),
+    ("as many as the longest has", b"ABCDEFGHIJKLMNOP /\r\nHost: a.test\r\n", FirstBytes("http", "a.test")),
 ]
 
 

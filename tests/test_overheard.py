@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Address
 
 import pytest
 
 from shim.events import FirstBytesSeen, LeakFound, RequestDecided
 from shim.judge.correlate import Correlator
+from shim.judge.ledger import _ENTRIES, Ledger
+from shim.judge.overheard import Overheard
 from shim.model import (
     Action,
     Command,
@@ -95,3 +98,14 @@ def test_a_name_request_is_not_read_along() -> None:
     correlator = Correlator()
     correlator.feed(decided("www.example.com", Exposure.NAME))
     assert correlator.feed(seen("tls", "www.example.com")) == ()
+
+
+def test_a_finding_that_is_forgotten_is_not_raised() -> None:
+    correlator = Correlator()
+    (found,) = correlator.feed(decided(ADDRESS, Exposure.ADDRESS))
+    ledger = Ledger()
+    overheard = Overheard(ledger)
+    overheard.watch(found)
+    for number in range(3 * _ENTRIES):  # of kinds that are not read along
+        ledger.keep(replace(found, finding=f"other{number}"))
+    assert overheard.seen(seen("tls", "www.example.com")) == ()
