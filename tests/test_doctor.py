@@ -259,6 +259,13 @@ class TestTor:
         places = (("places", "unix:/run/tor/socks, 127.0.0.1:9050, 127.0.0.1:9150"),)
         assert found == Remark(code, Status.NOTE, places, mend)
 
+    def test_that_of_another_user_is_none(self) -> None:
+        foreign = Address("127.0.0.1", 9050)
+        found = upstream.look(lambda address: address == foreign, lambda _program: "tor", lambda _address: True)
+        assert found == Remark("tor_foreign", Status.NOTE, (("places", "127.0.0.1:9050"),))
+        found = upstream.look(lambda address: not address.is_unix, lambda _program: None, foreign.__eq__)
+        assert found == Remark("tor_answers", Status.NOTE, (("address", "127.0.0.1:9150"),))
+
     def test_it_is_asked_with_a_greeting(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with Upstream() as server:
             monkeypatch.setattr(upstream, "CANDIDATES", (Address.parse(server.address),))
