@@ -256,7 +256,9 @@ class ProcessIdentified:
 
 @value
 class HelperEnded:
-    """A process of our own has ended: `witness`, which looks up programs, or `guardian`, which starts it and tor."""
+    """A process of our own has ended: `witness`, which looks up programs, `guardian`, which starts it and tor, or a
+    `worker` that was not told to.
+    """
 
     at: float
     helper: str

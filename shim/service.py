@@ -114,6 +114,7 @@ class Service:
         loop.add_reader(parts.poller.fileno(), parts.poller.dispatch)
         if self._link is not None:
             self._link.attach(loop, parts.attributor.use, self._guardian_gone)
+        self._workers.watch(loop, self._worker_gone)
 
     def _listen(self, sockets: Sequence[socket], codec: type[SocksServer] | type[HttpConnectServer]) -> tuple[str, ...]:
         listeners = [Listener(self._plane, sock, codec) for sock in sockets]
@@ -168,6 +169,11 @@ class Service:
 
     def _guardian_gone(self) -> None:
         self._publish(HelperEnded(time.time(), "guardian"))
+
+    def _worker_gone(self) -> None:
+        """Nobody else tells: its own lines have ended, and so have its connections."""
+        if not self._stop.is_set():
+            self._publish(HelperEnded(time.time(), "worker"))
 
     def _told_to_stop(self, signum: signal.Signals) -> None:
         self._signals += 1

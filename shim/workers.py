@@ -5,11 +5,13 @@ Worker 0 is the parent: it passes signals on and waits for the others. They end 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ctypes
 import os
 import signal
 import sys
+from collections.abc import Callable
 
 _PR_SET_PDEATHSIG = 1
 
@@ -17,9 +19,11 @@ _PR_SET_PDEATHSIG = 1
 class Workers:
     """This process's place among the workers. `index` 0 is the parent of all others."""
 
-    def __init__(self, index: int, children: tuple[int, ...]) -> None:
+    def __init__(self, index: int, children: tuple[int, ...], lifelines: tuple[int, ...] = ()) -> None:
+        """`lifelines` are the ends of pipes whose other ends are the children's alone."""
         self.index = index
         self._children = children
+        self._lifelines = lifelines
 
     @property
     def several(self) -> bool:
@@ -36,16 +40,32 @@ class Workers:
         """Become `count` processes, of which this is one."""
         parent = os.getpid()
         children: list[int] = []
+        lifelines: list[int] = []
         for index in range(1, count):
+            ours, theirs = os.pipe()
+            lifelines.append(ours)
             pid = os.fork()
             if not pid:
+                for lifeline in lifelines:
+                    os.close(lifeline)
                 # A terminal's Ctrl-C goes to its whole foreground group. What comes to us must come from the parent
                 # only: a second signal means that we shall not drain.
                 os.setpgid(0, 0)
                 _end_with(parent)
                 return cls(index, ())
+            os.close(theirs)
             children.append(pid)
-        return cls(0, tuple(children))
+        return cls(0, tuple(children), tuple(lifelines))
+
+    def watch(self, loop: asyncio.AbstractEventLoop, ended: Callable[[], None]) -> None:
+        """Have `ended` called for each of the other workers that ends, however it does."""
+
+        def gone(lifeline: int) -> None:
+            loop.remove_reader(lifeline)
+            ended()
+
+        for lifeline in self._lifelines:
+            loop.add_reader(lifeline, gone, lifeline)
 
     def signal(self, signum: int) -> None:
         """Pass a signal on to the other workers."""

@@ -119,6 +119,7 @@ SAMPLES: tuple[Event, ...] = (
     events.ProcessIdentified(AT, "q1", None, "shared_resolver"),
     events.HelperEnded(AT, "witness"),
     events.HelperEnded(AT, "guardian"),
+    events.HelperEnded(AT, "worker"),
     leak(LeakKind.ADDRESS_ONLY, "advice.address_only.socks5", process=CURL),
     leak(LeakKind.ADDRESS_ONLY, "advice.address_only.socks4", name="host.example", query="q1", prevented=True, count=3),
     leak(LeakKind.DIRECT_TRAFFIC, "advice.direct_traffic", conn=None, stream="t1", rule="L25"),

@@ -205,6 +205,7 @@ def test_a_later_revision_tells_what_it_adds_and_not_the_sentence_again() -> Non
         (ControlFailed(AT, "127.0.0.1:9051", "timeout"), "Tor's control port 127.0.0.1:9051 cannot be used: timeout"),
         (HelperEnded(AT, "guardian"), "The process that guards the others has ended"),
         (HelperEnded(AT, "witness"), "The process that looks up programs has ended"),
+        (HelperEnded(AT, "worker"), "A worker process has ended"),
         (QueriesDropped(AT, TCP, 3, "queries_per_second"), "3 DNS queries were not answered"),
         (QueriesDropped(AT, TCP, 3, "send_queue"), "3 DNS replies were dropped"),
         (ConfigReloaded(AT, ()), "The new configuration is in force."),

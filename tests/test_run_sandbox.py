@@ -211,6 +211,18 @@ def test_the_end_of_the_guardian_costs_no_name_until_the_other_ends_too(upstream
         assert shim.stop() == 0
 
 
+def test_the_end_of_a_worker_is_told_and_the_others_go_on(upstream: Upstream) -> None:
+    with require("--workers", "3", upstream=upstream.address) as shim:
+        _, second, _ = children(shim.process.pid)
+        os.kill(second, signal.SIGKILL)
+        line = shim.wait_for("helper_ended")
+        assert (line["level"], line["helper"]) == ("warning", "worker")
+        for _ in range(20):
+            goes_through(shim)
+        assert shim.stop() == 0
+        assert len(shim.find("helper_ended")) == 1, "those that end when they are told to are no news"
+
+
 def test_no_helper_outlives_a_shim_that_is_killed(upstream: Upstream, tmp_path: Path) -> None:
     path = tmp_path / "socks"
     shim = require("--workers", "2", upstream=upstream.address, socks=[f"unix:{path}"])

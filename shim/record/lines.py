@@ -30,6 +30,7 @@ _UPSTREAM = {
 }
 """Errors of an upstream for which there is more to say than that it cannot be used."""
 _NO_STEM = "no_stem"
+_HELPERS = ("guardian", "worker")
 _LISTENERS = {"socks": "SOCKS", "http": "HTTP", "dns": "DNS", "dashboard": "dashboard"}
 
 
@@ -141,7 +142,8 @@ class TextLine:
 
     def _helper_ended(self, keys: dict[str, Any]) -> str:
         """What it costs."""
-        return self._plain("helper_ended.guardian" if keys["helper"] == "guardian" else "helper_ended.witness", keys)
+        helper = keys["helper"] if keys["helper"] in _HELPERS else "witness"
+        return self._plain(f"helper_ended.{helper}", keys)
 
     def _queries_dropped(self, keys: dict[str, Any]) -> str:
         """What to change, or that nobody can."""
