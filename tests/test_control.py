@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rig.control_port import NOTHING, ControlPort, saying, tor
+from rig.control_port import NOTHING, ControlPort, Speak, saying, tor
 from rig.waiting import PATIENCE_S, until
 
 from shim.address import Address
@@ -280,64 +280,58 @@ class TestPassword:
         assert read_password(path) == "geheim ü"
 
 
+COOKIE = b"k" * 32
+
+
+@pytest.fixture
+def cookie(tmp_path: Path) -> Path:
+    path = tmp_path / "cookie"
+    path.write_bytes(COOKIE)
+    return path
+
+
+def keeping(cookie: Path, ways: str, prove: Callable[[str], str] = str) -> Speak:
+    """A Tor that names this file; `prove` is its answer to a client's nonce."""
+    usual = tor(info=NOTHING.replace("NULL", f'{ways} COOKIEFILE="{cookie}"'))
+
+    def speak(sock: socket.socket, command: str) -> None:
+        if command.startswith("AUTHCHALLENGE"):
+            sock.sendall(f"{prove(command.split()[2])}\r\n".encode())
+        else:
+            usual(sock, command)
+
+    return speak
+
+
 class TestCookie:
-    def test_its_contents_are_never_sent(self, tmp_path: Path) -> None:
+    def test_its_contents_are_never_sent(self, cookie: Path) -> None:
         """Who offers COOKIE alone names any file of 32 bytes, and would be told what is in it."""
-        cookie = tmp_path / "private_key"
-        cookie.write_bytes(b"k" * 32)
-        info = NOTHING.replace("NULL", f'COOKIE COOKIEFILE="{cookie}"')
-        with ControlPort(tor(info=info)) as port:
+        with ControlPort(keeping(cookie, "COOKIE")) as port:
             with listening(port.port) as loop:
                 assert loop.failed() == "not_authenticated"
-            assert not [command for command in port.commands if b"k".hex() * 4 in command]
+            assert not [command for command in port.commands if COOKIE[:4].hex() in command]
 
-    def test_who_does_not_know_it_is_not_believed(self, tmp_path: Path) -> None:
-        cookie = tmp_path / "cookie"
-        cookie.write_bytes(b"k" * 32)
-        info = NOTHING.replace("NULL", f'COOKIE,SAFECOOKIE COOKIEFILE="{cookie}"')
-
-        def liar(sock: socket.socket, command: str) -> None:
-            if command.startswith("AUTHCHALLENGE"):
-                sock.sendall(f"250 AUTHCHALLENGE SERVERHASH={'0' * 64} SERVERNONCE={'0' * 64}\r\n".encode())
-            else:
-                tor(info=info)(sock, command)
-
-        with ControlPort(liar) as port:
+    def test_who_does_not_know_it_is_not_believed(self, cookie: Path) -> None:
+        wrong = f"250 AUTHCHALLENGE SERVERHASH={'0' * 64} SERVERNONCE={'0' * 64}"
+        with ControlPort(keeping(cookie, "COOKIE,SAFECOOKIE", lambda _: wrong)) as port:
             with listening(port.port) as loop:
                 assert loop.failed() == "not_authenticated"
             assert not [command for command in port.commands if command.startswith("AUTHENTICATE")]
 
     @pytest.mark.parametrize("answer", ["250 OK", "250 AUTHCHALLENGE", "250 AUTHCHALLENGE SERVERHASH=x", "513 no"])
-    def test_who_answers_nonsense_is_not_believed(self, answer: str, tmp_path: Path) -> None:
-        cookie = tmp_path / "cookie"
-        cookie.write_bytes(b"k" * 32)
-        info = NOTHING.replace("NULL", f'SAFECOOKIE COOKIEFILE="{cookie}"')
-
-        def nonsense(sock: socket.socket, command: str) -> None:
-            if command.startswith("AUTHCHALLENGE"):
-                sock.sendall(f"{answer}\r\n".encode())
-            else:
-                tor(info=info)(sock, command)
-
-        with ControlPort(nonsense) as port, listening(port.port) as loop:
+    def test_who_answers_nonsense_is_not_believed(self, answer: str, cookie: Path) -> None:
+        with ControlPort(keeping(cookie, "SAFECOOKIE", lambda _: answer)) as port, listening(port.port) as loop:
             assert loop.failed() == "not_authenticated"
 
-    def test_who_knows_it_is_told_a_proof(self, tmp_path: Path) -> None:
-        cookie = tmp_path / "cookie"
-        cookie.write_bytes(b"k" * 32)
-        info = NOTHING.replace("NULL", f'COOKIE,SAFECOOKIE COOKIEFILE="{cookie}"')
+    def test_who_knows_it_is_told_a_proof(self, cookie: Path) -> None:
         nonce = b"n" * 32
 
-        def honest(sock: socket.socket, command: str) -> None:
-            if command.startswith("AUTHCHALLENGE"):
-                client = bytes.fromhex(command.split()[2])
-                key = b"Tor safe cookie authentication server-to-controller hash"
-                proof = hmac.digest(key, b"k" * 32 + client + nonce, hashlib.sha256)
-                sock.sendall(f"250 AUTHCHALLENGE SERVERHASH={proof.hex()} SERVERNONCE={nonce.hex()}\r\n".encode())
-            else:
-                tor(info=info)(sock, command)
+        def proven(client: str) -> str:
+            key = b"Tor safe cookie authentication server-to-controller hash"
+            proof = hmac.digest(key, COOKIE + bytes.fromhex(client) + nonce, hashlib.sha256)
+            return f"250 AUTHCHALLENGE SERVERHASH={proof.hex()} SERVERNONCE={nonce.hex()}"
 
-        with ControlPort(honest) as port:
+        with ControlPort(keeping(cookie, "COOKIE,SAFECOOKIE", proven)) as port:
             with listening(port.port) as loop:
                 loop.connected()
-            assert not [command for command in port.commands if (b"k" * 4).hex() in command]
+            assert not [command for command in port.commands if COOKIE[:4].hex() in command]
