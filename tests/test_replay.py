@@ -42,29 +42,55 @@ def rich_story(mode: Mode, dns: DnsMode) -> list[Event]:
     """Something of everything, in the order of a live bus: each event, then what was found by it."""
     story = Story(mode, dns)
     story.tell(events.Ready(story.at, ("127.0.0.1:9250",), (), ("127.0.0.1:5453",), (), None, mode))
+    for scene in (names, issued, looked_up_before, addresses, odd_questions, first_bytes, refusals, tor_was_asked):
+        scene(story)
+    live: list[Event] = []
+    folded = fold(table())
+    for event in looked_for(story.events):
+        live += [event, *folded.feed(event)]
+        live.append(events.ConnectionClosed(event.at, "c1", 1, 2, 0.5, "client_closed"))
+    return [*live, *folded.rest()]
+
+
+def names(story: Story) -> None:
     for name in ("www.example.com", "WWW.Example.org."):
         story.connect(name)
         story.ask(name.lower().removesuffix("."), process=Process(4242, "curl", "/usr/bin/curl"))
         story.ask(name.lower() + "corp.lan", "HTTPS", process=Process(7, "firefox", None))
         story.connect(name, peer=UNIX)
+
+
+def issued(story: Story) -> None:
     story.ask("secret.example.net")
     asked = story.events[-1]
     for address in getattr(asked, "addresses", ()):
         for form in (address, str(address), address + 1):
             story.connect(form, 80, protocol=Protocol.SOCKS4)
         story.connect(address, command=Command.RESOLVE_PTR)
+
+
+def looked_up_before(story: Story) -> None:
     story.resolve("cdn.example", "198.51.100.1")
     story.connect("198.51.100.1")
     story.connect(ip_address("198.51.100.1"), peer=THERE)
     story.resolve("intranet", "198.51.100.1", Peer("192.0.2.9", 1))
     story.connect("198.51.100.1", peer=THERE)
+
+
+def addresses(story: Story) -> None:
     story.connect("mail.example", 143)
     for form in ("2001:db8::1", "[2001:db8::1]", IPv6Address("2001:db8::1"), IPv6Address("::ffff:93.184.216.34")):
         story.connect(form)
         story.connect(form, 853, Peer("2001:db8::77", 5))
     story.connect(V4, 80, THERE, Protocol.SOCKS4)
+
+
+def odd_questions(story: Story) -> None:
     for label in ("qwhjdkzlmn", "xkcdpvbtrs", "wpad", "how\\032to", "example.onion", "printer.local", "."):
         story.ask(label)
+
+
+def first_bytes(story: Story) -> None:
     for last in range(8):
         story.connect(V4 + last, peer=UNIX)
         conn = story.events[-1]
@@ -72,6 +98,9 @@ def rich_story(mode: Mode, dns: DnsMode) -> list[Event]:
         name = "www.example.net" if last % 2 else None
         story.tell(FirstBytesSeen(story.at, conn.conn, "tls", name, address=False, encrypted=last == 3))
     story.ask(V4.reverse_pointer, "PTR")
+
+
+def refusals(story: Story) -> None:
     for command in (Command.BIND, Command.UDP_ASSOCIATE):
         story.connect("0.0.0.0", 0, command=command)
     for host in ("localhost", "127.1", IPv4Address("10.0.0.1")):
@@ -79,6 +108,9 @@ def rich_story(mode: Mode, dns: DnsMode) -> list[Event]:
     story.fail("not_socks", "http")
     story.fail("malformed_name")
     story.fail("not_socks")
+
+
+def tor_was_asked(story: Story) -> None:
     for number, source in enumerate(("127.0.0.1:41360", "[::1]:4", "unix:/run/tor/socks", None), 1):
         dangerous, target = number % 2 == 0, "[2001:db8::1]:80" if number == 2 else "www.example.com:443"
         story.tell(
@@ -86,15 +118,9 @@ def rich_story(mode: Mode, dns: DnsMode) -> list[Event]:
                 story.at, f"t{number}", source, "socks5", Command.CONNECT, target, dangerous, False, Confidence.PROBABLE
             )
         )
-    live: list[Event] = []
-    folded = fold(table())
-    for event in looked_up(story.events):
-        live += [event, *folded.feed(event)]
-        live.append(events.ConnectionClosed(event.at, "c1", 1, 2, 0.5, "client_closed"))
-    return [*live, *folded.rest()]
 
 
-def looked_up(told: list[Event]) -> list[Event]:
+def looked_for(told: list[Event]) -> list[Event]:
     """Of every three requests one is looked up in vain and one is found, a little later than the next event."""
     events_: list[Event] = []
     waiting: Event | None = None
