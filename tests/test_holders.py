@@ -10,9 +10,8 @@ import pytest
 from rig.procfs import Procfs
 
 from shim.model import Process
-from shim.witness.holders import NUMBERS, PROBES, REMEMBERED, SOCKETS, SWEPT, Holders
+from shim.witness.holders import NUMBERS, PROBES, REMEMBERED, SWEPT, Holders
 from shim.witness.looking import Checked, Holding
-from shim.witness.proc import Table
 
 
 @pytest.fixture
@@ -87,19 +86,6 @@ def test_those_that_were_open_when_the_table_was_read_are_known(tree: Procfs) ->
     for inode in range(1, 30):
         assert holders.glance(inode, 1000) is program.process
     assert tree.probes == 29
-
-
-def test_a_very_large_table_is_not_kept(tree: Procfs) -> None:
-    holders = Holders(tree)
-    program = Program(tree, holders, 100)
-    stat = tree.stat(100)
-    assert stat is not None
-    program.connect(5)
-    tree.open(100, 900, "socket:[10000]")
-    sockets = dict.fromkeys(range(10_000, 10_000 + SOCKETS + 1), 900)
-    holders.remember(Holding(stat, program.process, 1000, 3, Table((0, 1, 2, 3), sockets)))
-    assert holders.glance(10_000, 1000) is None
-    assert holders.glance(5, 1000) is program.process
 
 
 def test_gaps_are_filled_first(tree: Procfs) -> None:

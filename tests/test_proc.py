@@ -13,6 +13,7 @@ from rig.procfs import Procfs
 
 from shim.witness import proc
 from shim.witness.proc import (
+    SOCKETS,
     Proc,
     Stat,
     Table,
@@ -140,6 +141,17 @@ def test_descriptors_of_a_tree(tmp_path: Path) -> None:
     assert sorted(found.open) == [3, 4, 5, 10, 11]
     assert found.sockets == {111: 3, 222: 10, 333: 11}
     assert [tree.socket_at(5, descriptor) for descriptor in (3, 4, 5, 99)] == [111, None, None, None]
+
+
+def test_of_a_very_large_table_so_many_sockets_and_those_that_are_wanted(tmp_path: Path) -> None:
+    tree = Procfs(tmp_path)
+    tree.add(5, "x", sockets={number: 10_000 + number for number in range(SOCKETS + 50)})
+    told = tree.table(5)
+    assert (len(told.open), len(told.sockets)) == (SOCKETS + 50, SOCKETS)
+    missing = {10_000 + number for number in range(SOCKETS + 50)} - told.sockets.keys()
+    wanted = set(list(missing)[:3])
+    assert wanted < tree.table(5, wanted).sockets.keys()
+    assert len(tree.table(5, wanted).sockets) == SOCKETS + 3
 
 
 def test_this_process() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -35,11 +35,11 @@ class Counted(Procfs):
         self.gone: set[int] = set()
         """Inodes of sockets that the kernel has no more; it is asked only here, for the others do not exist."""
 
-    def table(self, pid: int) -> Table:
+    def table(self, pid: int, wanted: Container[int] = ()) -> Table:
         self.tables.append(pid)
         if pid in self.closed:
             raise PermissionError
-        return super().table(pid)
+        return super().table(pid, wanted)
 
     def last(self, pid: int) -> None:
         """The newest process so far."""

@@ -28,9 +28,6 @@ many connections at once gets any of these again (browsers have up to 32 to a pr
 LIVES = 4
 """Processes that a glance, which has found nothing, asks whether they still live."""
 
-SOCKETS = 1024
-"""A table with more sockets is not kept."""
-
 FREE = 32
 """Free descriptor numbers remembered of a process: it gets them in this order (POSIX: the lowest first)."""
 
@@ -66,7 +63,7 @@ class Holder:
         """A socket stood at this number."""
         recent = self._recent
         if table is not None:
-            self.sockets = table.sockets if len(table.sockets) <= SOCKETS else {}
+            self.sockets = table.sockets
             self._free = free(table.open)
         elif recent and descriptor == next(reversed(recent)) == self.guesses[0]:
             return

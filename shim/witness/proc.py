@@ -6,11 +6,14 @@ Reads; never signals, traces or changes a process.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import NamedTuple
 
 ARGUMENT_BYTES = 4096
 """So much of a command line is kept: a JVM's class path alone may have a hundred thousand."""
+
+SOCKETS = 1024
+"""So many of a table are told, beside those that are looked for: a server may have ten thousands."""
 
 _FILE_BYTES = 8192
 _ENVIRONMENT_BYTES = 65536
@@ -37,7 +40,7 @@ class Stat(NamedTuple):
 
 
 class Table(NamedTuple):
-    """The descriptors that a process has open, and which of them are sockets: {inode: descriptor}."""
+    """The descriptors that a process has open, and sockets among them: {inode: descriptor}."""
 
     open: tuple[int, ...]
     sockets: Mapping[int, int]
@@ -135,8 +138,11 @@ class Proc:
         except OSError:
             return None
 
-    def table(self, pid: int) -> Table:
-        """What it has open; nothing when it is gone. PermissionError when it is somebody else's."""
+    def table(self, pid: int, wanted: Container[int] = ()) -> Table:
+        """What it has open, with SOCKETS sockets and all that are wanted; nothing when it is gone.
+
+        PermissionError when it is somebody else's.
+        """
         folder = f"{self._root}/{pid}/fd"
         try:
             with os.scandir(folder) as entries:  # no list of names: a table may have ten thousands of them
@@ -145,14 +151,15 @@ class Proc:
             raise
         except OSError:
             return Table((), {})
-        sockets = {}
+        sockets: dict[int, int] = {}
         for number in numbers:
             try:
                 link = os.readlink(f"{folder}/{number}")
             except OSError:  # closed since it was listed
                 continue
-            if link.startswith(_SOCKET):
-                sockets[int(link[len(_SOCKET) : -1])] = number
+            inode = _inode(link)
+            if inode is not None and (len(sockets) < SOCKETS or inode in wanted):
+                sockets[inode] = number
         return Table(numbers, sockets)
 
     def socket_at(self, pid: int, descriptor: int) -> int | None:

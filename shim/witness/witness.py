@@ -165,7 +165,7 @@ class Witness:
         yield from others
 
     def _look_into(self, pid: int, wanted: dict[int, list[Trace]]) -> Iterator[Found]:
-        table = self._table(pid)
+        table = self._table(pid, wanted)
         for inode in table.sockets.keys() & wanted.keys():
             descriptor = table.sockets[inode]
             process = self._proc.process_of(pid)
@@ -174,8 +174,8 @@ class Witness:
                 whole = table if stat.pid == process else None
                 yield from (self._describe(trace, stat, descriptor, whole) for trace in wanted.pop(inode))
 
-    def _table(self, pid: int) -> Table:
-        table = self._proc.table(pid)
+    def _table(self, pid: int, wanted: Container[int] = ()) -> Table:
+        table = self._proc.table(pid, wanted)
         if table.open:
             if len(self._free) >= KNOWN:
                 del self._free[next(iter(self._free))]
