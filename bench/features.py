@@ -68,6 +68,11 @@ FEATURES: Mapping[str, Feature] = {
         launch=_altered("import os; del os.splice"),
         tests=frozenset(("setup", "down8")),
     ),
+    "shim-paced": Feature(
+        "the system's congestion control is left, which paces where it is BBR",
+        launch=_altered("from shim.proxy import pacing; pacing._PACING = b'none'"),
+        tests=frozenset(("setup", "down8", "up8")),
+    ),
     "shim-open": Feature("nothing given up: `--sandbox off`", flags="--sandbox off"),
     ADDRESS: Feature("an address in every request: each is looked up, its first bytes are read, and a finding made"),
     "shim-literal-unnamed": Feature("no program is looked up: `log.attribution` off", ADDRESS, NOBODY),

@@ -89,7 +89,8 @@ def _head(figures: Figures) -> str:
     left_out = "".join(f"\n\nLeft out: {name} ({why})." for name, why in record["left_out"].items())
     busy = f" Anything else on the machine took {100 * foreign.median:.0f} % of one core meanwhile" if foreign else ""
     return (
-        f"Measured {record['date']} on {m['cores']} × {m['cpu']}, Linux {m['kernel']}, Python {m['python']}: "
+        f"Measured {record['date']} on {m['cores']} × {m['cpu']}, Linux {m['kernel']} (congestion control "
+        f"{m['congestion']}), Python {m['python']}: "
         f"{record['rounds']} interleaved rounds of {record['seconds']:g} s a test. Figures are medians; a ratio is "
         f"taken within one round, with its least and greatest value in brackets.{busy}"
         + (f" (at most {100 * foreign.greatest:.0f} %).\n\n" if foreign else "\n\n")

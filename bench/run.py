@@ -252,7 +252,11 @@ def machine() -> dict[str, Any]:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
     cores = len(os.sched_getaffinity(0))
-    return {"cpu": model, "cores": cores, "kernel": platform.release(), "python": platform.python_version()}
+    congestion = ""  # one that paces costs everybody
+    with contextlib.suppress(OSError):
+        congestion = Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
+    versions = {"kernel": platform.release(), "python": platform.python_version(), "congestion": congestion}
+    return {"cpu": model, "cores": cores, **versions}
 
 
 def write(record: dict[str, Any], folder: Path) -> None:

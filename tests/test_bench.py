@@ -47,7 +47,7 @@ def record() -> dict[str, Any]:
     peers = ("shim", "direct", "haproxy", "shim-warning")
     return {
         "date": "2026-01-01 00:00 UTC",
-        "machine": {"cpu": "C <P> & U", "cores": 2, "kernel": "6", "python": "3.11"},
+        "machine": {"cpu": "C <P> & U", "cores": 2, "kernel": "6", "python": "3.11", "congestion": "reno"},
         "rounds": 2,
         "seconds": 1.0,
         "peers": {name: {"kind": "chains", "version": ""} for name in peers},

@@ -21,6 +21,7 @@ from shim.errors import ListenError, system_words
 from shim.events import ConnectionRefused, ListenerPaused
 from shim.model import Peer, Process, Sought
 from shim.protocol import ServerCodec
+from shim.proxy.pacing import unpace
 from shim.proxy.plane import Plane, Ticket
 from shim.proxy.poller import IN
 from shim.proxy.session import Session
@@ -186,8 +187,9 @@ def _bind_tcp(address: Address, shared: bool) -> socket.socket:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if shared:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        # Inherited by every accepted socket: one system call here instead of one a connection.
+        # Both are inherited by every accepted socket: system calls here instead of some for each connection.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        unpace(sock, address.host)
         if not address.is_loopback:
             _notice_the_vanished(sock)
         sock.bind((address.host, address.port))

@@ -15,6 +15,7 @@ from shim.address import Address
 from shim.errors import UpstreamError, system_code
 from shim.model import Answer, Peer, Request, Verdict
 from shim.protocol.socks_client import SocksClient
+from shim.proxy.pacing import unpace
 from shim.proxy.plane import Plane
 from shim.proxy.poller import BROKEN, IN, OUT
 from shim.proxy.wheel import TICK_S, Slot
@@ -202,6 +203,7 @@ def _new_socket(address: Address) -> Socket:
         return Socket(socket.AF_UNIX, _STREAM)
     sock = Socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET, _STREAM)
     sock.setsockopt(_TCP, _NODELAY, 1)
+    unpace(sock, address.host)
     return sock
 
 
