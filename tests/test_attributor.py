@@ -20,7 +20,7 @@ from rig.senders import Sender, accepted, listening
 
 from shim.events import Event, Fault, HelperEnded, ProcessIdentified
 from shim.model import Process
-from shim.witness.attributor import Attributor
+from shim.witness.attributor import HUNG_S, Attributor
 from shim.witness.clues import of_connection
 from shim.witness.desk import can_look, start
 from shim.witness.looking import BUSY, GONE, OFF, TIMEOUT, Sighting, Trace
@@ -323,6 +323,31 @@ async def test_one_who_ends_or_talks_nonsense_is_left_and_another_takes_over(say
         bench.attributor.identify("c3", clue(3))
         assert (await bench.told(4))[-1] == ("c3", CURL, None)
         assert bench.ended == 1
+
+
+@pytest.mark.parametrize("questions", [1, 5000], ids=["it is owed an answer", "nothing more fits"])
+async def test_one_who_says_nothing_any_more_is_left_as_well(questions: int) -> None:
+    ours, theirs = socket.socketpair()
+    bench = Bench(Scripted(), ours, timeout_s=0.01, capacity=10_000)
+    with theirs, closing(bench.attributor):
+        for number in range(questions):
+            bench.attributor.identify(f"c{number}", clue(1))
+        await bench.told(questions)
+        assert (bench.ended, bench.attributor.available) == (0, True), "it may yet say something"
+        bench.attributor._hung_s = 0.0
+        bench.attributor.identify("last", clue(1))
+        await bench.until(lambda: bench.ended)
+        assert not bench.attributor.available
+        assert [event.helper for event in bench.events if isinstance(event, HelperEnded)] == ["witness"]
+
+
+async def test_one_who_is_slow_is_kept(bench: Bench) -> None:
+    bench.attributor._silent_since = time.monotonic() - 2 * HUNG_S
+    bench.looker.known[clue(1)] = NAMED
+    bench.attributor.identify("c1", clue(1))
+    assert await bench.told(1) == [("c1", CURL, None)]
+    bench.attributor._late(0)
+    assert (bench.ended, bench.attributor.available) == (0, True)
 
 
 def _say_and_end(sock: socket.socket, says: bytes) -> None:

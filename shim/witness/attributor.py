@@ -32,6 +32,11 @@ REPLY_HOLD_S: Final = 0.1
 CAPACITY: Final = 1024
 """Questions without an answer at most. The other side bounds how many of them become searches."""
 
+HUNG_S: Final = 30.0
+"""Who has not said a word for so long, though it was asked, is given up: another process's memory can be made such that
+reading it never ends. Nothing is lost by it: whatever it would say now comes too late.
+"""
+
 Then = Callable[[Sighting], None]
 
 _NOBODY: Final = 0
@@ -73,18 +78,21 @@ class Attributor:
         """`sock` leads to the process that looks; None: there is none. `ended` is called when that process has."""
         self.counts: Counter[str] = Counter()
         """How look-ups ended, by reason; `found` for those that named a program."""
+        self._hung_s = HUNG_S
         self._publish = publish
         self._loop = loop
         self._capacity = capacity
         self._ended = ended
         self._jobs: dict[int, _Job] = {}
         self._last = 0
-        self._open = Patience(loop, timeout_s, lambda number: self._settle(number, _LATE))
+        self._open = Patience(loop, timeout_s, self._late)
         self._holds: dict[float, Patience] = {}
         """Of who waits less long, by how long: there are few lengths."""
         self._unsent: dict[int, bytes] = {}
         """What is asked in this turn of the loop. Together it costs one system call, and wakes the other side once."""
         self._rest = b""
+        self._silent_since: float | None = None
+        """When it first owed an answer, of those since it has last said anything."""
         self._sock: socket | None = None
         if sock is not None:
             self.use(sock)
@@ -175,13 +183,27 @@ class Attributor:
             if self._sock.send(lines) == len(lines):
                 return None
         except BlockingIOError:
-            return _BUSY
+            if not self._is_hung():
+                return _BUSY
         except OSError:
             pass
         self._lost(self._sock)
         return _OFF
 
+    def _late(self, number: int) -> None:
+        self._settle(number, _LATE)
+        if self._sock is not None and self._is_hung():
+            self._lost(self._sock)
+
+    def _is_hung(self) -> bool:
+        """One answer is owed, and none has come for too long."""
+        now = time.monotonic()
+        if self._silent_since is None:
+            self._silent_since = now
+        return now - self._silent_since >= self._hung_s
+
     def _read(self) -> None:
+        self._silent_since = None
         for said in self._receive():
             if isinstance(said, Fault):
                 self._publish(said)
@@ -209,7 +231,7 @@ class Attributor:
         return said
 
     def _lost(self, sock: socket) -> None:
-        """The process has ended, or says what nobody understands."""
+        """The process has ended, or says nothing, or what nobody understands."""
         if self._sock is sock:
             self._let_go()
             self._publish(HelperEnded(time.time(), "witness"))
@@ -222,6 +244,7 @@ class Attributor:
             self._sock.close()
             self._sock = None
         self._rest = b""
+        self._silent_since = None
 
     def _give_up(self, sighting: Sighting) -> None:
         self._unsent.clear()
