@@ -352,6 +352,8 @@ def test_keys_and_events_that_are_not_known_are_passed_over() -> None:
         (decided(conn=None), "malformed"),
         (decided(conn=1), "malformed"),
         (decided(conn="\ud800"), "malformed"),
+        (decided(conn="c\x1b[31m1"), "malformed"),
+        (decided(conn="c1\n"), "malformed"),
         (decided(client="somewhere"), "malformed"),
         (decided(client="uid:root"), "malformed"),
         (decided(protocol="socks6"), "malformed"),

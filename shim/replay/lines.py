@@ -6,6 +6,7 @@ ValueError, for what the shim does not write.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from ipaddress import ip_address
@@ -42,6 +43,7 @@ SCRUBBED: Final = "[scrubbed]"
 
 Keys = dict[str, Any]
 
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NAMING = ("destination", "name", "qname", "names", "addresses")
 _BY_ADDRESS = (Exposure.ADDRESS, Exposure.ADDRESS_AS_TEXT, Exposure.RESOLVED_BY_TOR, Exposure.ISSUED)
 _SOMEBODY = Peer("127.0.0.1", 0)
@@ -64,27 +66,27 @@ def _request_decided(at: float, keys: Keys) -> RequestDecided:
     if exposure in _BY_ADDRESS and isinstance(host, str) and address_from_text(host) is None:
         raise ValueError("no address")
     return RequestDecided(
-        at, _text(keys, "conn"), _peer(keys), "", request, verdict, text_or_none(keys, "offers") or ""
+        at, id_of(keys, "conn"), _peer(keys), "", request, verdict, text_or_none(keys, "offers") or ""
     )
 
 
 def _handshake_failed(at: float, keys: Keys) -> HandshakeFailed:
     reply = bytes.fromhex(_text(keys, "reply"))
     foreign = text_or_none(keys, "foreign")
-    return HandshakeFailed(at, _text(keys, "conn"), _peer(keys), "", _text(keys, "error"), reply, foreign)
+    return HandshakeFailed(at, id_of(keys, "conn"), _peer(keys), "", _text(keys, "error"), reply, foreign)
 
 
 def _first_bytes_seen(at: float, keys: Keys) -> FirstBytesSeen:
     name = text_or_none(keys, "name")
     return FirstBytesSeen(
-        at, _text(keys, "conn"), _text(keys, "protocol"), name, keys["address"] is True, keys["encrypted"] is True
+        at, id_of(keys, "conn"), _text(keys, "protocol"), name, keys["address"] is True, keys["encrypted"] is True
     )
 
 
 def _dns_query(at: float, keys: Keys) -> DnsQueried:
     return DnsQueried(
         at,
-        _text(keys, "query"),
+        id_of(keys, "query"),
         _peer(keys),
         "",
         _text(keys, "transport"),
@@ -101,7 +103,7 @@ def _dns_query(at: float, keys: Keys) -> DnsQueried:
 def _tor_asked(at: float, keys: Keys) -> TorAsked:
     return TorAsked(
         at,
-        _text(keys, "stream"),
+        id_of(keys, "stream"),
         text_or_none(keys, "source"),
         _text(keys, "protocol"),
         Command(keys["command"]),
@@ -113,12 +115,12 @@ def _tor_asked(at: float, keys: Keys) -> TorAsked:
 
 
 def _process_sought(at: float, keys: Keys) -> ProcessSought:
-    return ProcessSought(at, _text(keys, "subject"))
+    return ProcessSought(at, id_of(keys, "subject"))
 
 
 def _process_identified(at: float, keys: Keys) -> ProcessIdentified:
     reason = text_or_none(keys, "process_reason")
-    return ProcessIdentified(at, _text(keys, "subject"), process_of(keys), reason)
+    return ProcessIdentified(at, id_of(keys, "subject"), process_of(keys), reason)
 
 
 READERS: Mapping[str, Callable[[float, Keys], Event]] = {
@@ -140,6 +142,14 @@ def time_of(keys: Keys) -> float:
 
 def _text(keys: Keys, key: str) -> str:
     return _string(keys[key])
+
+
+def id_of(keys: Keys, key: str) -> str:
+    """The id of a connection or the like. It is shown as it stands, so nothing else may come in its place."""
+    text = _text(keys, key)
+    if _ID.fullmatch(text) is None:
+        raise ValueError("no id")
+    return text
 
 
 def text_or_none(keys: Keys, key: str) -> str | None:

@@ -18,7 +18,7 @@ from shim.events import (
     RequestDecided,
 )
 from shim.judge.findings import NOT_SOCKS_ERROR, shows
-from shim.replay.lines import Keys, is_scrubbed, process_of, text_or_none, time_of
+from shim.replay.lines import Keys, id_of, is_scrubbed, process_of, text_or_none, time_of
 
 _ENTRIES = 4096
 """As many look-ups as may be under way at once; a finding stands at most 250 ms behind what shows it."""
@@ -82,7 +82,7 @@ class Untold:
     def _told(self, keys: Keys) -> Findings:
         if "query" in keys or is_scrubbed(keys):  # its program is that of the query; names that are gone say nothing
             return ()
-        conn, at = keys["conn"], time_of(keys)
+        conn, at = id_of(keys, "conn"), time_of(keys)
         owner = ProcessIdentified(at, conn, process_of(keys), text_or_none(keys, "process_reason"))
         overheard = None if keys["revision"] == 1 else _first_bytes(conn, at, keys)
         found: Findings = ()

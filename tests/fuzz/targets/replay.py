@@ -29,6 +29,7 @@ VALUES = (
     "",
     "x",
     "\ud800",
+    "\x1b[31m\u202e\n",
     "9" * 20,
     "[scrubbed]:80",
     [],
@@ -45,7 +46,8 @@ def one_input(data: bytes) -> None:
     try:
         for found in run.findings(io.BytesIO(data)):
             for form in FORMS:
-                assert _line(found, form).count(b"\n") == 1
+                line = _line(found, form)
+                assert line.endswith(b"\n") and line[:-1].decode().isprintable()
     except ReplayError as error:
         assert 1 <= error.line <= data.count(b"\n") + 1
         assert TEXTS.text(f"cli.replay.{error.reason}")
