@@ -74,7 +74,11 @@ class PolicyError(ShimError, ValueError):
 
 
 class ListenError(ShimError):
-    """A listener could not be bound."""
+    """A listener could not be bound: where, in the system's own words why, and its number for that."""
+
+    def __init__(self, address: object, error: OSError) -> None:
+        super().__init__(f"{address}: {system_words(error)}")
+        self.errno = error.errno
 
 
 class SandboxError(ShimError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import subprocess
 import sys
@@ -21,6 +23,7 @@ from shim.cli.helptext import columns, first_sentence, wrapped
 from shim.cli.options import SETTINGS, Setting
 from shim.config import Config, Log, Sandbox
 from shim.config.problems import KEYS
+from shim.errors import ListenError
 from shim.guardian import Guardian
 from shim.health import GREETING, WELCOME
 from shim.locale import LANGUAGES, catalogue
@@ -111,6 +114,31 @@ def test_a_bad_configuration_starts_nothing(app: FakeApp, capsys: pytest.Capture
         "--upstream: must be 'auto', HOST:PORT, [V6]:PORT or unix:PATH, got '127.0.0.1:0' — port 0 cannot be "
         "connected to",
     ]
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"),
+    [(errno.EADDRINUSE, "shim health"), (errno.EACCES, "CAP_NET_BIND_SERVICE"), (errno.EADDRNOTAVAIL, None)],
+)
+@pytest.mark.parametrize("lang", ["en", "ja"])
+def test_a_listener_that_cannot_be_bound_is_no_verdict(
+    lang: str,
+    number: int,
+    hint: str | None,
+    app: FakeApp,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Neither a leak nor wrong usage; and what to do about it is said where that is known."""
+
+    def refused(*_: object, **__: object) -> int:
+        raise ListenError("127.0.0.1:53", OSError(number, os.strerror(number)))
+
+    monkeypatch.setattr(app, "run", refused)
+    assert start(["run", "--lang", lang]) == 70
+    first, *rest = capsys.readouterr().err.splitlines()
+    assert first.endswith(f"127.0.0.1:53: {os.strerror(number).lower()}")
+    assert [hint in line for line in rest if hint] == ([True] if hint else [])
 
 
 @pytest.mark.parametrize("setting", [setting for setting in SETTINGS if setting.constant is None])

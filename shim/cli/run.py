@@ -6,6 +6,7 @@ is forked, in whose memory nothing else should be.
 
 from __future__ import annotations
 
+from errno import EACCES, EADDRINUSE
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from shim.guardian import Guardian
 
 MAX_WORKERS = 64
+
+_HINTS = {EADDRINUSE: "cli.cannot_listen.in_use", EACCES: "cli.cannot_listen.not_permitted"}
 
 
 def command(texts: Catalogue) -> click.Command:
@@ -43,6 +46,8 @@ def command(texts: Catalogue) -> click.Command:
             return app.run(settings, guardian, workers=workers, lang=lang)
         except ListenError as error:
             click.echo(texts.text("cli.cannot_listen", reason=error), err=True)
+            if (hint := _HINTS.get(error.errno or 0)) is not None:
+                click.echo(texts.text(hint), err=True)
             return EXIT_FAULT
         except SandboxError as error:
             click.echo(texts.text("cli.no_sandbox", missing=error), err=True)

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import partial
 
 from shim.address import Address
-from shim.errors import ListenError, system_words
+from shim.errors import ListenError
 from shim.events import ConnectionRefused, ListenerPaused
 from shim.model import Peer, Process, Sought
 from shim.protocol import ServerCodec
@@ -175,7 +175,7 @@ def bind(address: Address, *, mode: int = 0o600, shared: bool = False) -> socket
     try:
         return _bind_unix(address.path, mode) if address.is_unix else _bind_tcp(address, shared)
     except OSError as error:
-        raise ListenError(f"{address}: {system_words(error)}") from None
+        raise ListenError(address, error) from None
 
 
 def _bind_tcp(address: Address, shared: bool) -> socket.socket:

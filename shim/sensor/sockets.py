@@ -7,7 +7,7 @@ import socket
 import sys
 
 from shim.address import Address
-from shim.errors import ListenError, system_words
+from shim.errors import ListenError
 
 _LOOPBACK = b"lo\0"
 
@@ -17,13 +17,14 @@ _TRIES = 16
 
 def bind_both(address: Address) -> tuple[socket.socket, socket.socket]:
     """A UDP and a listening TCP socket on one port. ListenError."""
-    error: OSError | None = None
-    for _ in range(1 if address.port else _TRIES):
+    tries = 1 if address.port else _TRIES
+    while True:
+        tries -= 1
         try:
             return _bind(address)
-        except OSError as found:
-            error = found
-    raise ListenError(f"{address}: {system_words(error) if error else ''}")
+        except OSError as error:
+            if not tries:
+                raise ListenError(address, error) from None
 
 
 def _bind(address: Address) -> tuple[socket.socket, socket.socket]:
