@@ -305,3 +305,26 @@ def test_what_cannot_be_written_is_known_before_the_first_row(
 def test_what_cannot_be_read_is_named(option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert start(["survey", option, str(tmp_path / "none"), "--lang", "ja"]) == 2
     assert capsys.readouterr().err == f"{tmp_path / 'none'}: 読み取れません: no such file or directory\n"
+
+
+HOSTILE = "\x1b]0;x\x07\u202e\nx"
+
+
+def test_what_somebody_elses_survey_holds_is_shown_and_never_obeyed() -> None:
+    texts = catalogue("en")
+    row = {"id": HOSTILE, "client": HOSTILE, "kind": "browser", "setting": {"en": HOSTILE}, "version": HOSTILE}
+    row |= {"verdict": "leak", "sent": "name", "dns": 1, "direct": [HOSTILE], "canaries": [HOSTILE], "reason": HOSTILE}
+    row |= {"advice": HOSTILE, "remedy": {"en": HOSTILE}}
+    written = table.as_json([row], {"date": HOSTILE, "system": HOSTILE, "program_version": HOSTILE})
+    about, rows = table.read(written)
+    shown = [table.render(form, rows, about, texts) for form in ("text", "md", "html")]
+    shown += table.changes(rows, [rows[0] | {"version": "2"}], texts)
+    for text in shown:
+        assert "\\x1b]0;x" in text
+        assert all(line.isprintable() for line in text.split("\n"))
+
+
+@pytest.mark.parametrize("rows", ["{}", "[1]", "[{}]", "null"])
+def test_a_survey_without_proper_rows_is_none(rows: str) -> None:
+    with pytest.raises(ValueError, match="is no survey"):
+        table.read(f'{{"schema": 2, "rows": {rows}}}')

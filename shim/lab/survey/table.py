@@ -14,9 +14,16 @@ from shim.lab.survey.cells import MARKS, cell, counted, key, remedies, title, ve
 from shim.lab.survey.running import Result
 from shim.locale import Catalogue
 from shim.locale.width import columns
+from shim.record.scrub import printable
 
 SCHEMA: Final = 2
 COLUMNS: Final = ("client", "setting", "version", "sent", "dns", "direct", "remedy")
+_KEYS: Final = {
+    *("id", "client", "kind", "setting", "version", "verdict", "sent"),
+    *("dns", "direct", "canaries", "reason", "advice", "remedy"),
+}
+"""Of each row."""
+
 _COMPARED: Final = ("verdict", "sent", "direct", "version")
 
 
@@ -26,11 +33,30 @@ def render(format: str, results: Sequence[Result], about: Mapping[str, str], tex
 
 
 def read(text: str) -> tuple[dict[str, str], list[Result]]:
-    """What `as_json` wrote: about the survey, and its rows. ValueError for anything else."""
-    about = json.loads(text)
-    if not isinstance(about, dict) or about.pop("schema", None) != SCHEMA or not isinstance(about.get("rows"), list):
+    """What `as_json` wrote: about the survey, and its rows. ValueError for anything else.
+
+    Whoever made it: nothing in it may be obeyed by a terminal.
+    """
+    about = _visible(json.loads(text))
+    if not isinstance(about, dict) or about.pop("schema", None) != SCHEMA or not _are_rows(about.get("rows")):
         raise ValueError("is no survey of this version")
     return about, about.pop("rows")
+
+
+def _are_rows(rows: object) -> bool:
+    return isinstance(rows, list) and all(isinstance(row, dict) and row.keys() >= _KEYS for row in rows)
+
+
+def _visible(value: Any) -> Any:
+    """The same with each text made printable, the keys' too."""
+    match value:
+        case str():
+            return printable(value)
+        case list():
+            return [_visible(each) for each in value]
+        case dict():
+            return {printable(key): _visible(each) for key, each in value.items()}
+    return value
 
 
 def changes(before: Sequence[Result], after: Sequence[Result], texts: Catalogue) -> list[str]:
