@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import resource
 import socket
 from pathlib import Path
 
 import pytest
 from rig.family import children
-from rig.waiting import until
+from rig.waiting import until, until_in_loop
 
 from shim.guardian import Duties, Guardian, Leftover
+from shim.guardian import link as link_module
 from shim.guardian.link import WITNESS
 from shim.tor.child import TorChild
 
@@ -94,6 +97,33 @@ def test_a_worker_that_asks_for_many_to_look_up_programs_has_one() -> None:
             held.append(last)
         until(lambda: len(children(pid_of(guardian))) == 1)
         for sock in filter(None, held):
+            sock.close()
+        link.shut()
+        guardian.wait()
+
+
+async def test_a_guardian_without_room_for_a_process_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It said nothing: once a program that looks up programs could not be started, there was never another one."""
+    hired: list[socket.socket] = []
+    monkeypatch.setattr(link_module, "REST_S", 0.01)
+    with Guardian.fork(1) as guardian:
+        guardian.brief(Duties())
+        link = guardian.link(0)
+        assert link is not None
+        first = link.hire()
+        assert first is not None
+        pid = pid_of(guardian)
+        soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (0, hard))
+        asked: list[bytes] = []
+        monkeypatch.setattr(link, "send", lambda command, send=link.send: (asked.append(command), send(command)))
+        link.attach(asyncio.get_running_loop(), hired.append, lambda: None)
+        link.hire_again()
+        await until_in_loop(lambda: len(asked) >= 3)
+        assert not hired
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+        await until_in_loop(lambda: hired)
+        for sock in (first, *hired):
             sock.close()
         link.shut()
         guardian.wait()

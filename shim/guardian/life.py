@@ -17,7 +17,7 @@ import orjson
 import uvloop
 
 from shim.guardian.duties import Duties
-from shim.guardian.link import ENDED, LISTENING, PROGRESS, TOR, WITNESS
+from shim.guardian.link import ENDED, LISTENING, NOBODY, PROGRESS, TOR, WITNESS
 from shim.sandbox import limit_resources, restrict_witness
 from shim.tor.child import TorChild
 from shim.witness.desk import keep_only, start
@@ -103,11 +103,14 @@ class _Life:
 
     def _start_witness(self, index: int) -> None:
         """In the place of the one before, which has ended or is of no use: a worker that asks for many gets one."""
-        with contextlib.suppress(OSError):
+        try:
             self._end_witness(index)
             self._witnesses[index], sock = start(self._restrict)
-            with sock:
-                socket.send_fds(self._channels[index], [b"\n"], [sock.fileno()])
+        except OSError:  # no room for a process now: it may ask again
+            return self._say(index, NOBODY)
+        with sock, contextlib.suppress(OSError):
+            socket.send_fds(self._channels[index], [b"\n"], [sock.fileno()])
+        return None
 
     def _end_witness(self, index: int) -> None:
         pid = self._witnesses.pop(index, None)
@@ -121,14 +124,14 @@ class _Life:
 
     def tor_progress(self, percent: int, stage: str) -> None:
         """Pass it on, as the two that follow."""
-        self._say(PROGRESS, percent, stage)
+        self._say(FIRST, PROGRESS, percent, stage)
 
     def tor_listening(self) -> None:
-        self._say(LISTENING)
+        self._say(FIRST, LISTENING)
 
     def tor_ended(self, how: str) -> None:
-        self._say(ENDED, how)
+        self._say(FIRST, ENDED, how)
 
-    def _say(self, *words: str | int) -> None:
+    def _say(self, index: int, *words: str | int) -> None:
         with contextlib.suppress(OSError):
-            self._channels[FIRST].send(orjson.dumps(words, option=orjson.OPT_APPEND_NEWLINE))
+            self._channels[index].send(orjson.dumps(words, option=orjson.OPT_APPEND_NEWLINE))

@@ -19,6 +19,8 @@ from shim.tor.child import TorChild, Watcher
 TOR: Final = b"T"
 WITNESS: Final = b"W"
 PROGRESS, LISTENING, ENDED = "progress", "listening", "ended"
+NOBODY: Final = "nobody"
+"""There is nobody to look up programs, and no room for a process."""
 
 HIRE_S: Final = 5.0
 """How long forking a process may take, on the busiest machine."""
@@ -52,7 +54,7 @@ class Link:
         self._sock.settimeout(HIRE_S)
         try:
             self._sock.send(WITNESS)
-            _, descriptors, _, _ = socket.recv_fds(self._sock, 1, _DESCRIPTORS)
+            _, descriptors, _, _ = socket.recv_fds(self._sock, _MESSAGE_BYTES, _DESCRIPTORS)
         except OSError:
             return None
         return _sockets(descriptors)[0] if descriptors else None
@@ -105,10 +107,13 @@ class Link:
             self._gone()
 
     def _hear(self, line: bytes) -> None:
+        words = orjson.loads(line)
+        if words == [NOBODY]:
+            self.hire_again()
         watcher = self.watcher
         if watcher is None:
             return
-        match orjson.loads(line):
+        match words:
             case ["progress", int(percent), str(stage)]:
                 watcher.tor_progress(percent, stage)
             case ["listening"]:
