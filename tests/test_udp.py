@@ -152,8 +152,8 @@ class Sock:
                 raise BlockingIOError
         self.sent.append(data)
 
-    def dup(self) -> socket.socket:
-        return self.pair[0].dup()
+    def fileno(self) -> int:
+        return self.pair[0].fileno()
 
     def close(self) -> None:
         for end in self.pair:

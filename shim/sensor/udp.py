@@ -45,12 +45,14 @@ class UdpListener:
         """Answer until cancelled."""
         stream = await asyncio_dgram.from_socket(self._sock)
         assert isinstance(stream, DatagramServer)  # bound, not connected
+        copy = self._sock.dup()  # now, while there are descriptors: it is watched for room, which the loop allows once
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._read(stream), name=f"dns udp {self._address}")
-                tasks.create_task(self._write(), name=f"dns udp {self._address}, replies")
+                tasks.create_task(self._write(copy), name=f"dns udp {self._address}, replies")
         finally:
             stream.close()
+            copy.close()
 
     async def _read(self, stream: DatagramServer) -> None:
         while True:
@@ -71,15 +73,15 @@ class UdpListener:
             self._outbox.append((reply, name))
             self._some.set()
 
-    async def _write(self) -> None:
+    async def _write(self, sock: socket.socket) -> None:
         while True:
             await self._some.wait()
             self._some.clear()
-            await send_all(self._sock, self._outbox)
+            await send_all(sock, self._outbox)
 
 
 async def send_all(sock: socket.socket, outbox: deque[tuple[bytes, _Name]]) -> None:
-    """Send and remove all that waits, whatever becomes of each."""
+    """Send and remove all that waits, whatever becomes of each. The loop must not watch this descriptor yet."""
     while outbox:
         reply, name = outbox.popleft()
         try:
@@ -92,11 +94,10 @@ async def send_all(sock: socket.socket, outbox: deque[tuple[bytes, _Name]]) -> N
 
 
 async def _room(sock: socket.socket) -> None:
-    """Until the system takes more. Watches a copy of the descriptor: the library has the loop watch this one."""
+    """Until the system takes more."""
     loop, some = asyncio.get_running_loop(), asyncio.Event()
-    with sock.dup() as copy:
-        loop.add_writer(copy.fileno(), some.set)
-        try:
-            await some.wait()
-        finally:
-            loop.remove_writer(copy.fileno())
+    loop.add_writer(sock.fileno(), some.set)
+    try:
+        await some.wait()
+    finally:
+        loop.remove_writer(sock.fileno())
