@@ -266,6 +266,26 @@ def test_a_disk_that_is_full_for_a_while(path: Path) -> None:
     assert "b.example" in path.read_text()
 
 
+def test_a_machine_without_room_for_a_thread_for_a_while(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that may have no more processes: it ended the sensor, and the shim with it."""
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    kept, seen = Kept(path), list[Any]()
+    kept.issue()
+
+    def look() -> None:
+        seen.append((path.exists(), kept.troubles))
+        monkeypatch.undo()
+        monkeypatch.setattr(keeping, "WRITE_EVERY_S", 0.005)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    kept.keep(look, lambda: seen.append(NAME in path.read_text()))
+    assert seen == [(False, ["no_thread"]), True]
+    assert kept.troubles == ["no_thread"]
+
+
 def test_the_last_write_is_the_newest(path: Path) -> None:
     """A write that is under way when the end comes must not replace what is written at the end."""
     kept = Kept(path)

@@ -14,6 +14,7 @@ import pytest
 
 from shim.address import Address
 from shim.events import Event, UpstreamChanged, UpstreamFailed
+from shim.tor import keeper as keeper_module
 from shim.tor import owner
 from shim.tor.keeper import UpstreamKeeper
 from shim.tor.owner import is_squatted
@@ -113,6 +114,23 @@ async def test_another_persons_listener_is_told_once_and_not_used() -> None:
         assert used == []
 
 
+async def test_many_suspicions_are_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each goes through all sockets of the machine."""
+    looks: list[Address] = []
+    monkeypatch.setattr(keeper_module, "is_squatted", lambda address: bool(looks.append(address)))
+
+    async def is_there(_address: Address) -> bool:
+        return True
+
+    monkeypatch.setattr(keeper_module, "answers", is_there)
+    keeper = UpstreamKeeper([TOR], None, lambda _: None, lambda _: None)
+    assert await keeper.find() == TOR
+    for _ in range(5):
+        keeper.suspect()
+        await keeper._check_on_suspicion()
+    assert (looks, keeper.current) == ([TOR], TOR)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may be somebody else")
 async def test_who_takes_the_place_of_a_tor_is_dropped_at_the_first_suspicion() -> None:
     events: list[Event] = []
@@ -123,4 +141,5 @@ async def test_who_takes_the_place_of_a_tor_is_dropped_at_the_first_suspicion() 
         keeper.suspect()
         await keeper._check_on_suspicion()
         assert used == [address, None]
+        assert await keeper.find() is None, "though it was looked at a moment ago"
         assert [event.upstream for event in events if isinstance(event, UpstreamChanged)] == [str(address), None]

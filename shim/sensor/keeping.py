@@ -85,8 +85,12 @@ class StateFile:
                 if used_at != self._pool.used_at or self._trouble:
                     used_at = self._pool.used_at
                     parts, took_s = await self._collect()
-                    writing = loop.run_in_executor(None, self._write, self._pool.next(), parts)
-                    self._tell(await asyncio.shield(writing))
+                    try:
+                        writing = loop.run_in_executor(None, self._write, self._pool.next(), parts)
+                    except RuntimeError:  # no room for a thread: tried again like a full disk
+                        self._tell("no_thread")
+                    else:
+                        self._tell(await asyncio.shield(writing))
                 await asyncio.sleep(max(WRITE_EVERY_S, took_s * WRITE_SHARE))
         finally:
             if writing is not None:

@@ -7,6 +7,7 @@ With no upstream there is none: nothing is ever sent anywhere else instead.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -48,6 +49,8 @@ class UpstreamKeeper:
         self._suspicion = asyncio.Event()
         self._squatted: set[Address] = set()
         """Where another user listens, as was told."""
+        self._looked_at = -math.inf
+        """When it was last looked whose the upstream is, in seconds of the monotonic clock."""
         self.current: Address | None = None
 
     async def find(self) -> Address | None:
@@ -87,7 +90,11 @@ class UpstreamKeeper:
         """Whether a Tor answers there which is no other user's: that one would learn every name."""
         if not await answers(address):
             return False
-        squatted = await asyncio.to_thread(is_squatted, address)  # as long as the machine has sockets
+        now = time.monotonic()
+        if address == self.current and now < self._looked_at + RETRY_S:  # a look at all sockets of the machine
+            return True
+        self._looked_at = now
+        squatted = is_squatted(address)
         if squatted and address not in self._squatted:
             self._publish(UpstreamFailed(time.time(), str(address), "another_user"))
         (self._squatted.add if squatted else self._squatted.discard)(address)
