@@ -357,6 +357,15 @@ def test_a_tor_that_does_not_start_is_admitted(tmp_path: Path) -> None:
     assert "upstream" in {each["code"] for each in plain["not_covered"]}
 
 
+def test_how_far_a_tor_of_its_own_is_can_be_seen(tmp_path: Path) -> None:
+    """It may take minutes, in which nothing else is said."""
+    tor = tmp_path / "tor"
+    tor.write_text("#!/bin/sh\necho 'Bootstrapped 5% (conn): x'\necho 'Bootstrapped 100% (done): x'\nexec sleep 60\n")
+    tor.chmod(0o755)
+    done = check("--upstream", "tor", "--", "true", env={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    assert (done.returncode, done.stderr) == (3, "tor is 5 % ready: conn\ntor is 100 % ready: done\n")
+
+
 def test_the_display_and_the_terminal_are_passed_only_if_asked_for() -> None:
     words, env = ["--", "sh", "-c", "echo display=$DISPLAY"], {"DISPLAY": ":7"}
     done = check("--format", "json", *words, env=env)

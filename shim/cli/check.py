@@ -9,6 +9,7 @@ import os
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -23,6 +24,7 @@ from shim.cli.visits import visits
 from shim.locale import Catalogue
 
 if TYPE_CHECKING:
+    from shim.events import TorBootstrapped
     from shim.lab.preparing import Options
     from shim.lab.verdict import Report
 
@@ -106,10 +108,18 @@ def _check(words: Words, texts: Catalogue) -> int:
         except OSError as error:
             usage.show_file(error, "check.cannot_write", texts)
             return EXIT_USAGE
-        found = report(run(options, dict(os.environ), packets))
+        found = report(run(options, dict(os.environ), packets, partial(_waiting, texts)))
         target.write(_render(words.format, found, texts, reveal=not words.scrub).encode())
         sys.stdout.flush()
     return found.exit_status
+
+
+def _waiting(texts: Catalogue, event: TorBootstrapped) -> None:
+    """A tor of its own may take minutes, or never be ready: better said than not."""
+    from shim.record.scrub import printable
+
+    told = texts.text("text.tor_bootstrapped", progress=event.progress, summary=printable(event.summary))
+    click.echo(told, err=True)
 
 
 def _options(words: Words, texts: Catalogue) -> Options:

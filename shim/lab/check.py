@@ -11,7 +11,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from shim.lab.canary import ROLES, Canaries
 from shim.lab.isolation import IsolationError, write_overlay
 from shim.lab.namespace import Message, Namespace
 from shim.lab.pages import Pages
-from shim.lab.preparing import AUTO, SANDBOX, Options, fill, places, prepare, script_of
+from shim.lab.preparing import AUTO, SANDBOX, TOR, Options, fill, places, prepare, script_of
 from shim.lab.sandbox import Sandbox
 from shim.lab.seen import Departure, Isolation, Run, Visit
 from shim.lab.serving import Serving
@@ -47,7 +47,16 @@ TOR_READY_S = 180.0
 ALL = 100
 
 
-def run(options: Options, environ: Mapping[str, str], pcap: BinaryIO | None = None) -> Run:
+Waiting = Callable[[TorBootstrapped], None]
+"""Told how far a tor of our own is: it may take minutes."""
+
+
+def run(
+    options: Options,
+    environ: Mapping[str, str],
+    pcap: BinaryIO | None = None,
+    waiting: Waiting = lambda _event: None,
+) -> Run:
     """Run the program to its end."""
     folder = Path(tempfile.mkdtemp(prefix="leakshim-check-"))
     began = time.time()
@@ -63,7 +72,7 @@ def run(options: Options, environ: Mapping[str, str], pcap: BinaryIO | None = No
             return Run(options.command, began, upstream=str(options.upstream), failure=(error.step, error.knob))
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                seen = runner.run(_Check(options, space, folder, began, canaries, authority, pcap).run())
+                seen = runner.run(_Check(options, space, folder, began, canaries, authority, pcap, waiting).run())
         finally:
             space.close()
         script = script_of(options.command, Path.cwd())
@@ -94,6 +103,7 @@ class _Check:
         canaries: Canaries,
         authority: Authority | None,
         pcap: BinaryIO | None,
+        waiting: Waiting,
     ) -> None:
         self._options = options
         self._space = space
@@ -101,6 +111,7 @@ class _Check:
         self._began = began
         self._canaries = canaries
         self._authority = authority
+        self._waiting = waiting
         self._untrusted = False
         self._trap = Trap(space.trap, space.trap_kind, space.who, pcap, canaries)
         self._go = asyncio.Event()
@@ -224,7 +235,15 @@ class _Check:
 
         def publish(event: Event) -> None:
             serving.publish(event)
-            if isinstance(event, UpstreamFailed) or (isinstance(event, TorBootstrapped) and event.progress == ALL):
+            match event:
+                case TorBootstrapped(progress=progress):
+                    self._waiting(event)
+                    ready = progress == ALL
+                case UpstreamFailed(upstream=upstream):  # another user's Tor is passed over, and ours waited for
+                    ready = upstream in (AUTO, TOR)
+                case _:
+                    ready = False
+            if ready:
                 self._go.set()
 
         keeper = UpstreamKeeper(candidates, child, serving.use, publish)
