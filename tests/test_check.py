@@ -216,6 +216,13 @@ def test_a_report_without_a_place_is_known_before_the_command_runs(tmp_path: Pat
     assert not (tmp_path / "ran").exists()
 
 
+def test_the_folder_it_was_started_in_may_be_gone(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    done = check("--format", "json", "--", "true", prefix=("sh", "-c", f'cd {gone}; rmdir {gone}; "$@"', "sh"))
+    assert (done.returncode, json.loads(done.stdout)["script"]) == (3, None)
+
+
 def test_a_crash_after_a_request_is_inconclusive() -> None:
     curl = require_program("curl")
     status, plain = report("--", "sh", "-c", f"{curl} -sS -x {{proxy_url}} {URL}; kill -9 $$")

@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -264,6 +265,16 @@ def test_a_program_that_is_not_there(tmp_path: Path, runner: asyncio.Runner) -> 
             assert notes.told[0] == ("ended", "no_such_file_or_directory")
 
     runner.run(scenario())
+
+
+def test_without_a_temporary_folder_one_is_still_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`auto` makes it before it has looked whether there is a Tor, and is of use on a file system that is read-only."""
+
+    def nowhere() -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(tempfile, "gettempdir", nowhere)
+    assert TorChild("tor", Path("/data")).address.path.startswith("/tmp/leakshim-")
 
 
 def test_a_data_directory_that_cannot_be_made(tmp_path: Path, runner: asyncio.Runner) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +20,7 @@ from shim.address import Address, AddressError
 from shim.cli import usage
 from shim.cli.helptext import Command
 from shim.cli.options import file_or_dash, lang_option
-from shim.cli.status import EXIT_USAGE
+from shim.cli.status import EXIT_FAULT, EXIT_USAGE
 from shim.cli.visits import visits
 from shim.locale import Catalogue
 
@@ -101,6 +102,11 @@ def _check(words: Words, texts: Catalogue) -> int:
     from shim.lab.verdict import report
 
     options = _options(words, texts)
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        click.echo(texts.text("check.no_temporary"), err=True)
+        return EXIT_FAULT
     with ExitStack() as files:
         try:  # before the program runs: what it does may not come a second time
             packets = None if words.pcap is None else files.enter_context(_private(words.pcap))

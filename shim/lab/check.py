@@ -75,10 +75,16 @@ def run(
                 seen = runner.run(_Check(options, space, folder, began, canaries, authority, pcap, waiting).run())
         finally:
             space.close()
-        script = script_of(options.command, Path.cwd())
-        return replace(seen, visits=_visits(options, where, folder), script=script)
+        return replace(seen, visits=_visits(options, where, folder), script=_script(options.command))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _script(command: Sequence[str]) -> str | None:
+    try:
+        return script_of(command, Path.cwd())
+    except FileNotFoundError:  # the folder we were started in has been removed
+        return None
 
 
 def _visits(options: Options, where: Mapping[str, str], folder: Path) -> tuple[Visit, ...]:

@@ -46,6 +46,14 @@ def data_directory() -> Path:
     return Path(state) / "leakshim" / "tor"
 
 
+def _temporary() -> Path:
+    """The folder for what lasts no longer than we do. Where none can be written, that is known once tor is started."""
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError:
+        return Path(os.sep, "tmp")
+
+
 class Watcher(Protocol):
     """Who wants to know how tor is."""
 
@@ -64,7 +72,7 @@ class TorChild:
         self._data = data
         # Under the temporary folder: the data directory's path may be longer than a unix socket's 107 bytes.
         unique = f"leakshim-{os.getpid()}-{secrets.token_hex(8)}"
-        self._runtime = runtime or Path(tempfile.gettempdir()) / unique
+        self._runtime = runtime or _temporary() / unique
         self.address = Address(path=str(self._runtime / "socks"))
 
     @classmethod
