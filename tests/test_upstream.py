@@ -20,7 +20,7 @@ from shim.model import Answer, Command, Credentials, Protocol, Request
 from shim.protocol.socks_client import SocksClient
 from shim.proxy.poller import ERR, HUP, IN, OUT, EpollPoller, Poller, SelectorPoller
 from shim.proxy.quota import Limits
-from shim.proxy.upstream import UpstreamLeg
+from shim.proxy.upstream import UpstreamLeg, _new_socket
 from shim.proxy.wheel import TICK_S
 
 REQUEST = Request(Protocol.SOCKS5, Command.CONNECT, "a.test", 443)
@@ -128,6 +128,17 @@ def test_greeting_and_request_go_out_in_one_write(plane: Legged, family: str, tm
     plane.say(end, NO_AUTH + GRANTED)
     assert asker.answers == [Answer(0, IPv4Address(0), 0)]
     plane.took_over(asker)
+
+
+@pytest.mark.parametrize(
+    ("host", "asked"), [("127.0.0.1", False), ("::1", False), ("192.0.2.1", True), ("2001:db8::1", True)]
+)
+def test_another_machine_is_asked_now_and_then_whether_it_is_there(host: str, asked: bool) -> None:
+    """One that has vanished without a word would hold the tunnels to it for ever."""
+    sock = _new_socket(Address(host, 9050))
+    assert bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)) is asked
+    assert (sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) <= 120) is asked
+    sock.close()
 
 
 def test_over_ipv6(plane: Legged) -> None:

@@ -21,6 +21,7 @@ from shim.errors import ListenError
 from shim.events import ConnectionRefused, ListenerPaused
 from shim.model import Peer, Process, Sought
 from shim.protocol import ServerCodec
+from shim.proxy.keepalive import keep_alive
 from shim.proxy.pacing import unpace
 from shim.proxy.plane import Plane, Ticket
 from shim.proxy.poller import IN
@@ -38,9 +39,6 @@ HURRY_S = 1.0
 
 CLEAR_EVERY_S = 0.25
 """How often those are looked for, which takes a look at everyone."""
-
-_KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
-"""Seconds, seconds, times: a client of another machine that has vanished is noticed after two minutes."""
 
 _STREAM = int(socket.SOCK_STREAM)
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -191,21 +189,13 @@ def _bind_tcp(address: Address, shared: bool) -> socket.socket:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         unpace(sock, address.host)
         if not address.is_loopback:
-            _notice_the_vanished(sock)
+            keep_alive(sock)
         sock.bind((address.host, address.port))
         sock.listen(BACKLOG)
     except OSError:
         sock.close()
         raise
     return sock
-
-
-def _notice_the_vanished(sock: socket.socket) -> None:
-    """Inherited, too. Without it, whoever's machine or link has gone holds a tunnel for ever."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _KEEPALIVE.items():
-        if (option := getattr(socket, name, None)) is not None:
-            sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def _bind_unix(path: str, mode: int) -> socket.socket:
