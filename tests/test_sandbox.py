@@ -58,7 +58,7 @@ EXPECTED = {
     **dict.fromkeys(("another's shared memory", "remove another's shared memory", "another's limits"), NO),
     **dict.fromkeys(("another's priority", "another's processors", "another's scheduling"), NO),
     **dict.fromkeys(("control messages", "change how a terminal reads"), NO),
-    "a pair of other sockets": NO_SOCKET,
+    **dict.fromkeys(("a pair of other sockets", "a socket at a path", "an abstract socket"), NO_SOCKET),
     **dict.fromkeys(("one's own limits", "a pair of sockets"), "ok"),
 }
 HARMLESS = (
@@ -68,7 +68,8 @@ HARMLESS = (
     *("another's descriptors", "remove one's own socket", "unix socket with a path", "a datagram to a path"),
     *("change who may read a file", "the same of one that is open", "change whose a file is", "change a file's times"),
     *("another's shared memory", "another's limits", "another's priority", "another's processors"),
-    *("another's scheduling", "a pair of other sockets", "control messages"),
+    *("another's scheduling", "a pair of other sockets", "control messages", "a socket at a path"),
+    "an abstract socket",
 )
 """What any machine permits, and what does no harm to the test when it is permitted."""
 
@@ -190,7 +191,7 @@ def test_an_upstream_with_a_path_needs_paths_and_nothing_more(about: dict[str, A
     differs = {name: found[name] for name in found if found[name] != EXPECTED[name]}
     assert differs == {
         "unix socket with a path": "ok",
-        "abstract unix socket": NO,
+        **dict.fromkeys(("abstract unix socket", "a socket at a path", "an abstract socket"), NO),
         "connect to the upstream": NO_SOCKET,
     }
 
@@ -205,7 +206,7 @@ def test_who_looks_up_programs_can_look_and_do_nothing(about: dict[str, Any]) ->
         **dict.fromkeys(("connect to the upstream", "connect elsewhere", "TCP Fast Open", "bind", "listen"), NO_SOCKET),
         **dict.fromkeys(("connect elsewhere by IPv6", "connect elsewhere, put off", "bind by IPv6"), NO_SOCKET),
         "TCP Fast Open by sendmsg": NO_SOCKET,
-        **dict.fromkeys(("unix socket with a path", "abstract unix socket", "signal outside", "signal oneself"), NO),
+        **dict.fromkeys(("signal outside", "signal oneself"), NO),
         "UDP to somebody": NO,
         **dict.fromkeys(("write", "append", "truncate", "make a file", "remove", "rename", "make a folder"), NO),
         **dict.fromkeys(("make a link", "make a hard link", "make a fifo", "link into the state's folder"), NO),

@@ -47,6 +47,8 @@ def attempts(about: dict[str, Any]) -> Attempts:
         "another's processors": lambda: os.sched_setaffinity(other, os.sched_getaffinity(0)),
         "another's scheduling": lambda: os.sched_setscheduler(other, os.SCHED_BATCH, os.sched_param(0)),
         "a datagram to a path": lambda: _datagram(about["datagram"]),
+        "a socket at a path": lambda: _bound(f"{about['taken']}/socket"),
+        "an abstract socket": lambda: _bound(f"\0{about['abstract']}-2"),
         "a pair of other sockets": lambda: socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET),
         "a pair of sockets": socket.socketpair,
         "control messages": _descriptor_sent,
@@ -136,6 +138,11 @@ def _written(memory: int) -> None:
     if place == _FAILED:
         raise OSError(ctypes.get_errno(), "")
     ctypes.memmove(place, b"x", 1)
+
+
+def _bound(path: str) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(path)
 
 
 def _datagram(path: str) -> None:
