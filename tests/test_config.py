@@ -159,6 +159,14 @@ MISTAKES = [
      ":2: upstream.address: '127.0.0.1:9250' is the shim itself: requests would go round in a circle"),
     ("[listen]\nsocks = ['0.0.0.0:9050']\nallow_remote = true\n[upstream]\naddress = 'localhost:9050'",
      ":5: upstream.address: '127.0.0.1:9050' is the shim itself: requests would go round in a circle"),
+    ("[listen]\ndns = ['unix:/d']",
+     ":2: listen.dns: DNS is spoken by UDP and TCP, not on a unix socket; got 'unix:/d'"),
+    ("[upstream]\naddress = '127.0.0.1:9050'\ncontrol = 'localhost:9050'", ":3: upstream.control: '127.0.0.1:9050' is "
+     "where requests go; Tor's control port is another one (ControlPort in torrc, mostly 9051)"),
+    ("[upstream]\ncontrol = '127.0.0.1:9250'",
+     ":2: upstream.control: '127.0.0.1:9250' is a listener of the shim, and no control port of Tor's"),
+    ("[upstream]\ncontrol_password_file = '/p'",
+     ":2: upstream.control_password_file: has no effect without upstream.control"),
     ("a = 3\n[listen]\nsocks == 3", ":3:8: is not TOML: Invalid value"),
     ("a = 1\na = 2\n", ":2:6: is not TOML: Cannot overwrite a value"),
     ("a = [", ": is not TOML: Invalid value"),
@@ -309,11 +317,18 @@ def test_a_flag_against_a_section_that_is_no_table(file: Path) -> None:
     assert problems(written(file, "policy = 1"), flag) == ["shim.toml:1: policy: must be a table, got 1"]
 
 
-def test_several_workers_cannot_repair_yet() -> None:
-    repair = Flag("--mode", "policy.mode", "repair")
-    assert load(None, [repair], workers=1).policy.mode is Mode.REPAIR
-    (line,) = problems(None, repair, workers=2)
-    assert line == "--workers: must be 1 with mode 'repair', got 2: workers do not share what they know yet"
+@pytest.mark.parametrize(
+    ("flag", "what"),
+    [
+        (Flag("--mode", "policy.mode", "repair"), "mode 'repair'"),
+        (Flag("--dns", "listen.dns", ["127.0.0.1:5453"]), "a DNS listener"),
+        (Flag("--control", "upstream.control", "127.0.0.1:9051"), "a control port"),
+    ],
+)
+def test_what_several_workers_cannot_do_yet(flag: Flag, what: str) -> None:
+    load(None, [flag], workers=1)
+    (line,) = problems(None, flag, workers=2)
+    assert line == f"--workers: must be 1 with {what}, got 2: workers do not share what they know yet"
 
 
 def test_a_reload_reads_the_file_again_and_keeps_the_flags(file: Path) -> None:
