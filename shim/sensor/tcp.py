@@ -36,17 +36,23 @@ class TcpListener:
         self.address = address
         self.responder = responder
         self.idle_timeout_s = idle_timeout_s
-        self.open: set[_Connection] = set()
+        self.open: dict[_Connection, None] = {}
+        """Who was busy last comes last. A loop's clock would not tell: uvloop's stands still for a millisecond."""
 
     def admit(self, connection: _Connection) -> None:
         """Take it in. If that is one too many, who has been idle for longest makes way, but nobody who waits for Tor.
 
         Else a few programs that ask now and then could keep all others out for ever.
         """
-        self.open.add(connection)
+        self.open[connection] = None
         if len(self.open) > MAX_CONNECTIONS:
-            idle = (each for each in self.open if not each.waits)
-            min(idle, key=lambda each: each.busy_at, default=connection).cut()
+            next((each for each in self.open if not each.waits), connection).cut()
+
+    def busy(self, connection: _Connection) -> None:
+        """It has asked, or was answered: of all that are open, it is idle for the shortest time."""
+        if connection in self.open:
+            del self.open[connection]
+            self.open[connection] = None
 
     async def run(self) -> None:
         """Answer until cancelled."""
@@ -70,7 +76,7 @@ class _Connection(asyncio.BufferedProtocol):
         self._heard = False  # what it says first
         self._transport: asyncio.Transport | None = None
         self._peer = Peer("", 0)
-        self.busy_at = self._loop.time()
+        self._busy_at = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self._pending = 0  # queries that Tor has yet to answer
         self._ended = False  # the client will send no more
@@ -127,14 +133,14 @@ class _Connection(asyncio.BufferedProtocol):
         return self._pending > 0
 
     def connection_lost(self, _error: Exception | None) -> None:
-        self._listener.open.discard(self)
+        self._listener.open.pop(self, None)
         self._transport = None
         if self._timer is not None:
             self._timer.cancel()
 
     def cut(self) -> None:
         """Close at once."""
-        self._listener.open.discard(self)
+        self._listener.open.pop(self, None)
         if self._transport is not None:
             self._transport.abort()
 
@@ -149,7 +155,7 @@ class _Connection(asyncio.BufferedProtocol):
 
     def _answer(self, message: bytes) -> None:
         listener = self._listener
-        self.busy_at = self._loop.time()
+        self._is_busy()
         reply = listener.responder.handle(message, self._peer, listener.address, "tcp", self._deliver)
         if reply is None:
             self._pending += 1
@@ -159,10 +165,14 @@ class _Connection(asyncio.BufferedProtocol):
     def _deliver(self, reply: bytes) -> None:
         """A late one. It may come before `_answer` knows that it is late."""
         self._pending -= 1
-        self.busy_at = self._loop.time()
+        self._is_busy()
         self._send(reply)
         if self._ended and not self._pending:
             self._hang_up()
+
+    def _is_busy(self) -> None:
+        self._busy_at = self._loop.time()
+        self._listener.busy(self)
 
     def _send(self, reply: bytes) -> None:
         if reply and self._transport is not None and not self._transport.is_closing():
@@ -171,7 +181,7 @@ class _Connection(asyncio.BufferedProtocol):
     def _look(self) -> None:
         """Cut when idle for too long. One timer, which goes on as long as the connection: none for each message."""
         timeout_s = self._listener.idle_timeout_s
-        left = self.busy_at + timeout_s - self._loop.time()
+        left = self._busy_at + timeout_s - self._loop.time()
         if left > 0 or self._pending > 0:
             self._timer = self._loop.call_later(left if left > 0 else timeout_s, self._look)
         else:
