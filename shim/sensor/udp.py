@@ -24,6 +24,11 @@ from shim.sensor.responder import Responder
 MAX_WAITING = 4096
 """Replies that wait to be sent; more are dropped, as a full network would do it, and counted."""
 
+ROOM_S = 0.001
+"""How soon a full send buffer is tried again. It hardly ever is full. To be told when there is room would take another
+descriptor, since the library has the loop watch this one; and there may be none.
+"""
+
 _RECEIVE_BYTES = 1 << 20
 
 _Name = tuple[Any, ...]
@@ -45,14 +50,12 @@ class UdpListener:
         """Answer until cancelled."""
         stream = await asyncio_dgram.from_socket(self._sock)
         assert isinstance(stream, DatagramServer)  # bound, not connected
-        copy = self._sock.dup()  # now, while there are descriptors: it is watched for room, which the loop allows once
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._read(stream), name=f"dns udp {self._address}")
-                tasks.create_task(self._write(copy), name=f"dns udp {self._address}, replies")
+                tasks.create_task(self._write(), name=f"dns udp {self._address}, replies")
         finally:
             stream.close()
-            copy.close()
 
     async def _read(self, stream: DatagramServer) -> None:
         while True:
@@ -73,31 +76,21 @@ class UdpListener:
             self._outbox.append((reply, name))
             self._some.set()
 
-    async def _write(self, sock: socket.socket) -> None:
+    async def _write(self) -> None:
         while True:
             await self._some.wait()
             self._some.clear()
-            await send_all(sock, self._outbox)
+            await send_all(self._sock, self._outbox)
 
 
 async def send_all(sock: socket.socket, outbox: deque[tuple[bytes, _Name]]) -> None:
-    """Send and remove all that waits, whatever becomes of each. The loop must not watch this descriptor yet."""
+    """Send and remove all that waits, whatever becomes of each."""
     while outbox:
         reply, name = outbox.popleft()
         try:
             sock.sendto(reply, socket.MSG_DONTWAIT, name)
         except BlockingIOError:
             outbox.appendleft((reply, name))
-            await _room(sock)
+            await asyncio.sleep(ROOM_S)
         except OSError:  # that client's trouble, not the next one's
             continue
-
-
-async def _room(sock: socket.socket) -> None:
-    """Until the system takes more."""
-    loop, some = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_writer(sock.fileno(), some.set)
-    try:
-        await some.wait()
-    finally:
-        loop.remove_writer(sock.fileno())
