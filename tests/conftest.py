@@ -6,6 +6,7 @@ Skips what needs a program that is missing; nothing here reaches beyond loopback
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Iterator
 
 import pytest
@@ -20,6 +21,14 @@ from rig.upstream import Upstream
 settings.register_profile("fast", max_examples=100, deadline=None)
 settings.register_profile("deep", max_examples=10_000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+
+DESCRIPTORS = 4096
+"""Some tests hold a thousand connections, and an ordinary user's shell gives 1024 descriptors before it is asked."""
+
+_soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+if _soft != resource.RLIM_INFINITY and _soft < DESCRIPTORS:
+    _most = DESCRIPTORS if _hard == resource.RLIM_INFINITY else min(DESCRIPTORS, _hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_most, _hard))
 
 
 @pytest.fixture(scope="module")
