@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 from rig.plane import descriptors
 
-from shim.proxy.pipes import CROWD, CROWDED_BYTES, PIPE_BYTES, SPARE, PipePool, can_splice
+from shim.proxy.pipes import CROWD, CROWDED_BYTES, DRY, PIPE_BYTES, SPARE, PipePool, can_splice
 
 pytestmark = pytest.mark.skipif(not can_splice(), reason="needs splice(2)")
 
@@ -98,6 +99,35 @@ def test_descriptors_run_out_and_come_back(pool: PipePool) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         for pipe in lent:
             pool.give_back(pipe)
+
+
+def test_where_there_was_none_the_system_is_asked_again_only_after_a_while(
+    pool: PipePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+
+    def none(_flags: int) -> tuple[int, int]:
+        nonlocal asked
+        asked += 1
+        raise OSError(errno.EMFILE, "none")
+
+    lent = pool.borrow()
+    assert lent is not None
+    with monkeypatch.context() as system:
+        system.setattr(os, "pipe2", none)
+        assert [pool.borrow() for _ in range(2 * (DRY + 1))] == [None] * 2 * (DRY + 1)
+        assert asked == 2
+        assert pool.borrow() is None
+    assert [pool.borrow() for _ in range(DRY)] == [None] * DRY
+    late = pool.borrow()
+    assert late is not None, "others have given some up"
+    with monkeypatch.context() as system:
+        system.setattr(os, "pipe2", none)
+        assert pool.borrow() is None
+    pool.give_back(late)
+    assert pool.borrow() is late, "one that has come back is lent at once"
+    pool.give_back(late)
+    pool.give_back(lent)
 
 
 def opened() -> int:
