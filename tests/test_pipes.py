@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from rig.plane import descriptors
 
-from shim.proxy.pipes import CROWD, CROWDED_BYTES, DRY, PIPE_BYTES, SPARE, PipePool, can_splice
+from shim.proxy.pipes import DRY, PIPE_BYTES, SPARE, PipePool, can_splice
 
 pytestmark = pytest.mark.skipif(not can_splice(), reason="needs splice(2)")
 
@@ -58,16 +58,6 @@ def test_a_pipe_that_holds_bytes_is_never_lent_again(pool: PipePool) -> None:
     with pytest.raises(BlockingIOError):
         os.read(second.reader, 1)
     pool.give_back(second)
-
-
-def test_a_crowd_moves_less_at_a_time(pool: PipePool) -> None:
-    for _ in range(CROWD):
-        pool.join()
-    assert pool.step == PIPE_BYTES
-    pool.join()
-    assert pool.step == CROWDED_BYTES < PIPE_BYTES
-    pool.leave()
-    assert pool.step == PIPE_BYTES
 
 
 def test_only_so_many_spare_pipes_are_kept(pool: PipePool) -> None:

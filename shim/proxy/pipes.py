@@ -12,11 +12,6 @@ import os
 PIPE_BYTES = 512 * 1024
 """Measured: a GiB costs a quarter to an eighth less CPU than with 256 KiB; 64 KiB costs a quarter more than those."""
 
-CROWD = 16
-CROWDED_BYTES = 256 * 1024
-"""Where more directions than that splice, they move this much at a time: with 64 of them 512 KiB cost a sixth of the
-throughput, for the bytes have left the cache before the receiver copies them."""
-
 LEAST_BYTES = 64 * 1024
 """A smaller pipe is worse than none. Beyond fs.pipe-user-pages-soft (16,384 pages a user, 128 pipes) a new one has two
 pages: 1.5 s of CPU for a GiB, where copying takes 0.7."""
@@ -56,25 +51,14 @@ class Pipe:
 
 
 class PipePool:
-    """Lends empty pipes to those who have joined."""
+    """Lends empty pipes."""
 
-    __slots__ = ("_dry", "_spare", "lent", "step", "users")
+    __slots__ = ("_dry", "_spare", "lent")
 
     def __init__(self) -> None:
         self._spare: list[Pipe] = []
         self._dry = 0
         self.lent = 0
-        self.users = 0
-        self.step = PIPE_BYTES
-        """Bytes to be moved at a time, at most."""
-
-    def join(self) -> None:
-        """One direction more that splices, until it leaves."""
-        self._count(1)
-
-    def leave(self) -> None:
-        """One less."""
-        self._count(-1)
 
     def borrow(self) -> Pipe | None:
         """An empty pipe, or None when no descriptors or no pages for pipes are left: copy instead."""
@@ -97,10 +81,6 @@ class PipePool:
             pipe.close()
         else:
             self._spare.append(pipe)
-
-    def _count(self, more: int) -> None:
-        self.users += more
-        self.step = PIPE_BYTES if self.users <= CROWD else CROWDED_BYTES
 
     def close(self) -> None:
         """Close all spare pipes."""

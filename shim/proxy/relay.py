@@ -184,13 +184,12 @@ class Tunnel:
             self._watch()
         elif way.count >= SPLICE_AFTER and plane.pipes is not None and not way.bulk:
             way.bulk = True
-            plane.pipes.join()
             # splice(2) obeys the descriptors' O_NONBLOCK, not its own flag (measured: it stops the whole process).
             way.source.setblocking(False)
             way.sink.setblocking(False)
 
     def _splice(self, way: Direction, pipes: PipePool, pipe: Pipe) -> None:
-        failed = self._through(way, pipe, min(pipe.capacity, pipes.step))
+        failed = self._through(way, pipe)
         if pipe.held:
             way.pipe = pipe
         else:
@@ -202,9 +201,10 @@ class Tunnel:
         elif way.ended:
             self._end(way)
 
-    def _through(self, way: Direction, pipe: Pipe, step: int) -> str | None:
+    def _through(self, way: Direction, pipe: Pipe) -> str | None:
         """Splice until the source is empty or the sink full; the reason to abort, if there is one."""
         source, sink = way.source.fileno(), way.sink.fileno()
+        step = pipe.capacity
         for _ in range(TURN_BYTES // step):
             try:
                 pipe.held = n = os.splice(source, pipe.writer, step, flags=_SPLICE_FLAGS)
@@ -302,11 +302,8 @@ class Tunnel:
         if self._slot is not None:
             self._slot.discard(self)
         for way in (up, down):
-            if plane.pipes is not None:
-                if way.pipe is not None:
-                    plane.pipes.give_back(way.pipe)
-                if way.bulk:
-                    plane.pipes.leave()
+            if way.pipe is not None and plane.pipes is not None:
+                plane.pipes.give_back(way.pipe)
             plane.poller.forget(way.source.fileno())
             way.source.close()
         ticket.end(up.count, down.count, reason)
