@@ -16,9 +16,9 @@ from rig.wire import ask as send
 NAME = "secret.example.org"
 
 
-def live(dns_mode: str, upstream: Upstream) -> str:
+def live(dns_mode: str, upstream: Upstream, level: str) -> str:
     """The log of a shim that has met a little of everything."""
-    flags = ("--dns", "127.0.0.1:0", "--dns-mode", dns_mode, "--log-level", "debug")
+    flags = ("--dns", "127.0.0.1:0", "--dns-mode", dns_mode, "--log-level", level)
     with Shim(*flags, upstream=upstream.address) as shim:
         sensor = address(shim.ready["dns"][0])
         for name in (NAME, "www.example.net", "www.example.net.corp.lan", "example.onion", "wpad", "qwhjdkzlmn"):
@@ -36,10 +36,13 @@ def live(dns_mode: str, upstream: Upstream) -> str:
     return shim.stderr
 
 
-@pytest.mark.parametrize("dns_mode", ["refuse", "issue", "tor"])
-def test_live_and_replay_say_the_same(dns_mode: str, upstream: Upstream, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("dns_mode", "level"),
+    [("refuse", "debug"), ("issue", "debug"), ("tor", "debug"), ("refuse", "info"), ("issue", "info")],
+)
+def test_live_and_replay_say_the_same(dns_mode: str, level: str, upstream: Upstream, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    log.write_text(live(dns_mode, upstream))
+    log.write_text(live(dns_mode, upstream, level))
     told = [json.loads(line) for line in log.read_text().splitlines() if '"event":"leak_found"' in line]
     replayed = run("replay", "--format", "json", str(log))
     assert (replayed.returncode, replayed.stderr) == (1, "")
