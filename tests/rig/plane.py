@@ -144,7 +144,6 @@ class HandTurned:
     def _check(self) -> None:
         if self.pool is not None:
             assert self.pool.lent == 0, "pipes were not given back"
-            assert self.pool.users == 0, "a direction that spliced has not left"
         assert len(self.faults) == self.expected_faults, self.faults
         ended = Counter(event.conn for event in self.of(ConnectionClosed))
         assert set(ended.values()) <= {1}, "a connection ended twice"
