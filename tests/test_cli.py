@@ -142,6 +142,17 @@ def test_a_listener_that_cannot_be_bound_is_no_verdict(
 
 
 @pytest.mark.parametrize("setting", [setting for setting in SETTINGS if setting.constant is None])
+def test_bytes_that_are_no_text_are_wrong_usage(
+    setting: Setting, app: FakeApp, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Python passes them on as half surrogates."""
+    value = "unix:/run/\udcff" if not setting.choices else "\udcff"
+    assert start(["run", f"{setting.option}={value}"]) == 2
+    assert app.calls == []
+    assert capsys.readouterr().err.startswith(f"{setting.option}: must be ")
+
+
+@pytest.mark.parametrize("setting", [setting for setting in SETTINGS if setting.constant is None])
 def test_an_option_given_empty_is_not_one_left_out(
     setting: Setting, app: FakeApp, capsys: pytest.CaptureFixture[str]
 ) -> None:

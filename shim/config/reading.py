@@ -19,7 +19,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from shim.config.checks import WORKERS, contradictions
-from shim.config.problems import Problem, problems_of
+from shim.config.problems import Problem, problems_of, shown
 from shim.config.settings import Config
 from shim.errors import ConfigError
 from shim.locale import Catalogue, catalogue
@@ -30,6 +30,7 @@ MAX_FILE_BYTES = 1 << 20
 
 Tables = dict[str, object]
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _HEADER = re.compile(r"\s*\[\s*([\w.-]+)\s*\]")
 _ARRAY = re.compile(r"\s*\[\[\s*([\w.-]+)\s*\]\]")
 _KEY = re.compile(r"\s*([\w-]+)(?:\s*\.\s*([\w-]+))?\s*=")
@@ -44,6 +45,12 @@ class Flag:
     option: str
     key: str
     value: object
+
+    @property
+    def not_text(self) -> str | None:
+        """The first word that is no UTF-8; Python has half surrogates for such bytes of a command line."""
+        words = self.value if isinstance(self.value, tuple | list) else (self.value,)
+        return next((word for word in words if isinstance(word, str) and _SURROGATE.search(word)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +89,12 @@ def load(
     tables, lines = _read(path, texts, again) if path else ({}, {})
     options = {flag.key: flag.option for flag in flags} | {WORKERS: "--workers"}
     places = _Places(str(path or ""), lines, options)
-    config, problems = _validate(_merge(tables, flags))
+    config, problems = _validate(_merge(tables, [flag for flag in flags if flag.not_text is None]))
+    problems += [
+        Problem((flag.key,), "config.unicode", {"value": shown(word)})
+        for flag in flags
+        if (word := flag.not_text) is not None
+    ]
     wrong = {key for problem in problems for key in (*problem.keys, problem.keys[0].rpartition(".")[0])}
     problems += [found for found in contradictions(config, workers) if not wrong.intersection(found.keys)]
     if problems:
