@@ -15,7 +15,7 @@ from shim.judge.beside import ENTRIES, machine_of
 from shim.model import Ancestor, Command, Credentials, DnsMode, Host, Mode, Peer, Process, Protocol, Request
 
 NAME = "www.example.com"
-UNIX = Peer("", 0, uid=1000)
+UNIX = Peer("unix", 0, uid=1000)
 BESIDE = ("name_by_socks", "dns_query_seen")
 
 

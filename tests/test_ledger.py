@@ -30,7 +30,7 @@ def test_numbers_in_order() -> None:
 def test_a_revision_says_more_and_leaves_the_rest() -> None:
     ledger = Ledger()
     found = kept(ledger)
-    (second,) = ledger.raised("f1", 5.0, PROBABLE, "seen", "more", rule="L12", advice="advice.stale")
+    (second,) = ledger.raised("f1", 5.0, PROBABLE, "seen", "more", rule="L12", advice="advice.stale", name="a.test")
     assert second == replace(
         found,
         at=5.0,
@@ -39,6 +39,7 @@ def test_a_revision_says_more_and_leaves_the_rest() -> None:
         evidence=("seen", "more"),
         rule="L12",
         advice="advice.stale",
+        name="a.test",
     )
     (third,) = ledger.raised("f1", 6.0, POSSIBLE, "still")
     assert third == replace(second, at=6.0, revision=3, evidence=("seen", "more", "still"))

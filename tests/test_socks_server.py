@@ -144,6 +144,7 @@ REFUSALS: list[tuple[str, bytes, Refused, bytes]] = [
     ("no method of ours", b"\x05\x02\x01\x80", Refused("no_method", b"\x05\xff"), b""),
     # RFC 1929
     ("wrong version of RFC 1929", G2 + b"\x02\x01a\x01b", Refused("malformed_auth", REP1), USER_PASS),
+    ("that, seen from one byte", G2 + b"\x02", Refused("malformed_auth", REP1), USER_PASS),
     ("a request where credentials belong", G2 + NAME, Refused("malformed_auth", REP1), USER_PASS),
     ("a greeting three times", G2 * 3, Refused("malformed_auth", REP1), USER_PASS),
     ("another greeting", G2 + G + AUTH, Refused("malformed_auth", REP1), USER_PASS),
@@ -212,6 +213,28 @@ def test_every_code_of_the_docstring_is_tested_and_no_other() -> None:
 
 def test_every_command_has_its_vector() -> None:
     assert {request.command for _, _, request, _ in REQUESTS} == set(Command)
+
+
+@pytest.mark.parametrize(
+    "turns",
+    [
+        [(G, NONE)],
+        [(G, NONE), (G, b"")],
+        [(b"\x05\x02\x00\x02", USER_PASS), (AUTH, AUTHED)],
+        [(G2, USER_PASS), (G2, b""), (AUTH, AUTHED)],
+        [(G2, USER_PASS), (b"\x01\x01a\x00", AUTHED)],
+        [(G2, USER_PASS), (b"\x01\x00\x00", AUTHED)],
+        [(G, NONE), (AUTH, AUTHED)],
+    ],
+)
+def test_who_waits_for_an_answer_gets_it_with_the_last_byte(turns: list[tuple[bytes, bytes]]) -> None:
+    codec = SocksServer()
+    for message, reply in turns:
+        codec.receive_data(message[:-1])
+        assert codec.data_to_send() == b""
+        codec.receive_data(message[-1:])
+        assert codec.data_to_send() == reply
+    assert codec.receive_data(NAME) is not None
 
 
 def test_replies_of_a_pipelined_handshake_are_a_queue() -> None:
