@@ -55,6 +55,7 @@ def test_many_clients_cost_the_longest_idle_its_bucket_only() -> None:
         assert limiter.allows(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 0.0)
         assert not limiter.allows(HERE, 0.0), "who goes on asking is not forgotten"
     assert len(limiter) == MAX_CLIENTS
+    assert asked(limiter, "192.0.2.1", 0.0, 50) == 2, "nor is who has only just come"
 
 
 @pytest.mark.parametrize("rate", [1, 7, 5000])

@@ -43,6 +43,10 @@ def terminal() -> Iterator[tuple[int, int]]:
         yield slave, master
 
 
+def open_descriptors() -> set[str]:
+    return set(os.listdir("/dev/fd"))
+
+
 @pytest.mark.parametrize("kind", [pipe, stream, terminal])
 def test_some_go_at_once_then_none_then_some_again(kind: Callable[[], Iterator[tuple[int, int]]]) -> None:
     with kind() as (fd, reader):
@@ -62,9 +66,11 @@ def test_some_go_at_once_then_none_then_some_again(kind: Callable[[], Iterator[t
 @pytest.mark.parametrize("kind", [pipe, stream, terminal])
 def test_after_closing_it_fails_and_the_descriptor_lives_on(kind: Callable[[], Iterator[tuple[int, int]]]) -> None:
     with kind() as (fd, _):
+        before = open_descriptors()
         out = Outlet(fd)
         out.close()
         out.close()
+        assert open_descriptors() <= before
         with pytest.raises(OSError, match="Bad file descriptor"):
             out.send(b"late")
         os.fstat(fd)
