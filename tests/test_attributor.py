@@ -197,6 +197,23 @@ async def test_what_is_asked_in_one_turn_goes_together() -> None:
         assert [each.number if each else None for each in asked] == [*range(1, AT_ONCE + 4), None]
 
 
+async def test_what_is_asked_turn_after_turn_goes_together_and_one_alone_at_once() -> None:
+    ours, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
+    bench = Bench(Scripted(), ours)
+    with theirs, closing(bench.attributor):
+        theirs.setblocking(False)
+        for turn in ((1, 2), (3,), (4, 5), ()):
+            for number in turn:
+                bench.attributor.identify(f"c{number}", clue(number))
+            with pytest.raises(BlockingIOError):
+                theirs.recv(MAX_LINE)
+            await asyncio.sleep(0)
+        assert theirs.recv(MAX_LINE).count(b"\n") == 5
+        bench.attributor.identify("c6", clue(6))
+        await asyncio.sleep(0)
+        assert theirs.recv(MAX_LINE).count(b"\n") == 1
+
+
 async def test_the_next_one_is_asked_what_the_last_one_was_not_asked_any_more(bench: Bench) -> None:
     other = Scripted()
     other.known[clue(1)] = NAMED

@@ -89,7 +89,7 @@ class Attributor:
         self._holds: dict[float, Patience] = {}
         """Of who waits less long, by how long: there are few lengths."""
         self._unsent: dict[int, bytes] = {}
-        """What is asked in this turn of the loop. Together it costs one system call, and wakes the other side once."""
+        """What is asked and has not been sent. Together it costs one system call, and wakes the other side once."""
         self._rest = b""
         self._silent_since: float | None = None
         """When it first owed an answer, of those since it has last said anything."""
@@ -162,11 +162,23 @@ class Attributor:
         return hold
 
     def _put(self, number: int, line: bytes) -> None:
-        """Have it sent with all that this turn of the loop asks."""
+        """Have it sent, with all that is asked until a turn of the loop asks nothing more."""
         self._unsent[number] = line
         if len(self._unsent) == 1:
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self._flush_unless, 1)
         elif len(self._unsent) >= AT_ONCE:
+            self._flush()
+
+    def _flush_unless(self, there: int) -> None:
+        """Send, unless there is more than a turn ago: then the next turn may bring more still.
+
+        So a crowd is asked about together, and one alone without delay: to wake the other side takes as long as five
+        answers, for its caches are cold by then (measured).
+        """
+        more = len(self._unsent)
+        if more > there:
+            self._loop.call_soon(self._flush_unless, more)
+        else:
             self._flush()
 
     def _flush(self) -> None:
