@@ -448,6 +448,16 @@ def test_a_reply_is_never_larger_than_asked_for(edns: int | None, count: int, tc
     assert fitted == (reply if len(reply) <= limit else truncate(query))
 
 
+@pytest.mark.parametrize("tcp", [False, True])
+@pytest.mark.parametrize("too_many", [0, 1])
+def test_a_reply_as_large_as_asked_for_is_sent_whole(too_many: int, tcp: bool) -> None:
+    addresses = [IPv4Address(0xC6120000 + n) for n in range(50)]
+    size = len(answer(queried(edns=4096), addresses, 1))
+    query = queried(edns=size - too_many)
+    reply = answer(query, addresses, 1)
+    assert fit(query, reply, tcp=tcp) == (truncate(query) if too_many and not tcp else reply)
+
+
 def test_types_have_their_usual_names() -> None:
     for text in ("A", "NS", "SOA", "PTR", "MX", "TXT", "AAAA", "SRV", "NAPTR", "SMIMEA", "HIP", "SVCB", "HTTPS", "ANY"):
         assert type_name(dns.rdatatype.from_text(text)) == text

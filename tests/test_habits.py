@@ -90,3 +90,12 @@ def test_a_flood_of_clients_stays_within_bounds() -> None:
         habits.only_addresses("c", v4(number % 250), 443, 0.0)
     assert len(habits) == MAX_CLIENTS
     assert max(len(habit.addresses) for habit in habits._habits.values()) <= ENOUGH
+
+
+def test_who_comes_to_many_is_remembered_and_the_first_is_not() -> None:
+    habits = Habits()
+    habits.named("first", 0.0)
+    for number in range(MAX_CLIENTS):
+        habits.named(f"c{number}", 0.0)
+    assert given(habits, *range(ENOUGH), client=f"c{MAX_CLIENTS - 1}") == [False] * ENOUGH, "it gave a name"
+    assert given(habits, *range(ENOUGH), client="first")[-1], "that it gave a name is forgotten"
