@@ -22,8 +22,8 @@ settings.register_profile("fast", max_examples=100, deadline=None)
 settings.register_profile("deep", max_examples=10_000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
-DESCRIPTORS = 4096
-"""Some tests hold a thousand connections, and an ordinary user's shell gives 1024 descriptors before it is asked."""
+DESCRIPTORS = 16384
+"""Some tests hold thousands of connections, and an ordinary user's shell gives 1024 descriptors before it is asked."""
 
 _soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 if _soft != resource.RLIM_INFINITY and _soft < DESCRIPTORS:
