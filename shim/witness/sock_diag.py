@@ -17,7 +17,6 @@ _SOCK_DIAG_BY_FAMILY: Final = 20
 _NLM_F_REQUEST: Final = 0x1
 _NLM_F_DUMP: Final = 0x300
 _NLMSG_ERROR: Final = 2
-_NLMSG_DONE: Final = 3
 
 _HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
 _ENDS = struct.Struct("!HH16s16s")  # inet_diag_sockid: ports and addresses, in network order
