@@ -44,6 +44,7 @@ class Asking(HandTurned):
 @pytest.fixture(params=[EpollPoller, SelectorPoller])
 def asking(request: pytest.FixtureRequest, upstream: Upstream) -> Iterator[Asking]:
     upstream.behave.clear()
+    upstream.seen.clear()  # else a test waits for what an earlier one has asked for, and not for its own
     with Asking(request.param) as plane:
         plane.plane.upstream = Address.parse(upstream.address)
         yield plane
