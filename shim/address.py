@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from shim.model import endpoint
@@ -57,7 +58,7 @@ class Address:
     @property
     def is_loopback(self) -> bool:
         """True where only programs of this machine can reach it."""
-        return self.is_unix or ip_address(self.host).is_loopback
+        return self.is_unix or _is_loopback(self.host)
 
     @property
     def is_unspecified(self) -> bool:
@@ -80,6 +81,12 @@ def parse_network(text: str) -> IPv4Network | IPv6Network | None:
     if isinstance(network, IPv6Network) and bits >= 0 and int(network.network_address) >> 32 == _MAPPED_PREFIX:
         return IPv4Network((int(network.network_address) & 0xFFFFFFFF, bits))
     return network
+
+
+@lru_cache(64)
+def _is_loopback(host: str) -> bool:
+    """Remembered, for each connection to the upstream asks it: 2 us otherwise."""
+    return ip_address(host).is_loopback
 
 
 def _literal(host: str) -> str:

@@ -9,9 +9,6 @@ import socket
 from _socket import socket as Socket
 from typing import Final
 
-LOOPBACK: Final = frozenset(("127.0.0.1", "::1"))
-"""What nearly every upstream is. Others of loopback are not worth a closer look at each connection."""
-
 _OPTIONS: Final = [
     (getattr(socket, name), value)
     for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))

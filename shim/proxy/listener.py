@@ -185,11 +185,9 @@ def _bind_tcp(address: Address, shared: bool) -> socket.socket:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if shared:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        # Both are inherited by every accepted socket: system calls here instead of some for each connection.
+        # Inherited by every accepted socket: system calls here instead of some for each connection.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        unpace(sock, address.host)
-        if not address.is_loopback:
-            keep_alive(sock)
+        (unpace if address.is_loopback else keep_alive)(sock)
         sock.bind((address.host, address.port))
         sock.listen(BACKLOG)
     except OSError:

@@ -1,7 +1,7 @@
 """Keeps the kernel from pacing what never leaves this machine.
 
 Where BBR is the system's default, each segment waits for a timer of its own, so that a slow link's queue stays short.
-Loopback has no such queue. Touches no socket that leads elsewhere.
+Loopback has no such queue. For sockets there only: whoever calls this knows where they lead.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import socket
 from _socket import socket as Socket
 from functools import cache
-from ipaddress import ip_address
 
 _PACING = b"bbr"
 """How the names of those begin that pace by themselves: bbr, bbr2, bbr3."""
@@ -20,23 +19,19 @@ _UNPACED = b"reno"
 _NAME_BYTES = 16
 
 
-def unpace(sock: Socket, host: str) -> None:
-    """See that nothing is paced on a socket at this IP address, nor on those that it accepts. OSError.
+def unpace(sock: Socket) -> None:
+    """See that nothing is paced on this socket, nor on those that it accepts. OSError.
 
     Before it is connected or listens: pacing that BBR has begun goes on under its successor (measured, Linux 6.18).
     """
-    if (control := _control(host)) is not None:
+    if (control := _control()) is not None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, control)
 
 
 @cache
-def _control(host: str) -> bytes | None:
+def _control() -> bytes | None:
     """The congestion control to ask for; None: leave the system's."""
-    return _in_place_of(_default()) if ip_address(host).is_loopback else None
-
-
-def _in_place_of(default: bytes) -> bytes | None:
-    return _UNPACED if default.startswith(_PACING) else None
+    return _UNPACED if _default().startswith(_PACING) else None
 
 
 def _default() -> bytes:

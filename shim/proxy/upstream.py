@@ -15,7 +15,7 @@ from shim.address import Address
 from shim.errors import UpstreamError, system_code
 from shim.model import Answer, Peer, Request, Verdict
 from shim.protocol.socks_client import SocksClient
-from shim.proxy.keepalive import LOOPBACK, keep_alive
+from shim.proxy.keepalive import keep_alive
 from shim.proxy.pacing import unpace
 from shim.proxy.plane import Plane
 from shim.proxy.poller import BROKEN, IN, OUT
@@ -204,9 +204,7 @@ def _new_socket(address: Address) -> Socket:
         return Socket(socket.AF_UNIX, _STREAM)
     sock = Socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET, _STREAM)
     sock.setsockopt(_TCP, _NODELAY, 1)
-    unpace(sock, address.host)
-    if address.host not in LOOPBACK:
-        keep_alive(sock)
+    (unpace if address.is_loopback else keep_alive)(sock)
     return sock
 
 
